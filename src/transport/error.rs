@@ -1,0 +1,100 @@
+//! Why a call to a broker failed, in terms that a caller can act on.
+
+use std::fmt;
+
+/// A call that failed: a [kind](TransportErrorKind) to act on, and a sentence for people.
+///
+/// ```
+/// use kafkacrypto::transport::{TransportError, TransportErrorKind};
+///
+/// let error = TransportError::new(TransportErrorKind::UnknownTopic, "there is no topic \"readings\"");
+/// assert!(error.is_retriable());
+/// assert!(error.to_string().starts_with("there is no topic \"readings\"; create it"));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransportError {
+    kind: TransportErrorKind,
+    message: String,
+}
+
+impl TransportError {
+    /// An error of this kind. `message` says what failed, in lower case and without a full stop; what to do next is
+    /// added by the kind.
+    pub fn new(kind: TransportErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+
+    /// The kind.
+    pub fn kind(&self) -> TransportErrorKind {
+        self.kind
+    }
+
+    /// What failed, without the advice.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Whether the same call may work later with nothing changed on our side.
+    pub fn is_retriable(&self) -> bool {
+        self.kind.is_retriable()
+    }
+}
+
+impl fmt::Display for TransportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.message, self.kind.advice())
+    }
+}
+
+impl std::error::Error for TransportError {}
+
+/// What went wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TransportErrorKind {
+    /// No broker answers at the addresses that we have.
+    Unreachable,
+    /// No answer in time. What was sent may have arrived.
+    TimedOut,
+    /// There is no such topic or partition (yet).
+    UnknownTopic,
+    /// The partition has no such offset: it was deleted, or hasn't been written.
+    OffsetOutOfRange,
+    /// The broker knows us and doesn't allow this.
+    NotAuthorised,
+    /// The broker doesn't accept our credentials.
+    Authentication,
+    /// A record or a batch is bigger than the broker takes.
+    TooLarge,
+    /// This transport or this broker can't do that.
+    Unsupported,
+    /// What came back can't be read.
+    Corrupt,
+    /// The transport was closed.
+    Closed,
+    /// Anything else that the broker said.
+    Other,
+}
+
+impl TransportErrorKind {
+    /// Whether the same call may work later with nothing changed on our side.
+    pub fn is_retriable(self) -> bool {
+        matches!(self, Self::Unreachable | Self::TimedOut | Self::UnknownTopic | Self::Other)
+    }
+
+    fn advice(self) -> &'static str {
+        match self {
+            Self::Unreachable => "check bootstrap_servers, and that the broker runs",
+            Self::TimedOut => "check the broker and the network, then try again",
+            Self::UnknownTopic => "create it, or allow this node to",
+            Self::OffsetOutOfRange => "go on from the beginning or the end of the partition",
+            Self::NotAuthorised => "give this user the right in the broker's ACLs",
+            Self::Authentication => "check sasl_mechanism, sasl_plain_username and sasl_plain_password",
+            Self::TooLarge => "send less at once, or raise max.message.bytes of the topic",
+            Self::Unsupported => "choose another setting",
+            Self::Corrupt => "find out who wrote it; reading can go on after it",
+            Self::Closed => "open a new one",
+            Self::Other => "see the broker's log",
+        }
+    }
+}

@@ -47,7 +47,7 @@ pub mod time;
 pub mod topic;
 
 mod primitives;
-mod wire;
+pub mod wire;
 
 #[cfg(feature = "runtime")]
 pub mod client;

@@ -1,0 +1,372 @@
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use super::KeyError;
+use crate::primitives::x25519;
+use crate::secret::Secret;
+use crate::wire::{Item, Reader, Writer};
+
+/// A way to agree on a secret (protocol §6.2). Both halves of an exchange name the same one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scheme {
+    /// Version 1: X25519.
+    X25519,
+    /// Versions 2 (offer) and 3 (answer): X25519 and sntrup761.
+    X25519Sntrup761,
+    /// Versions 5 (offer) and 6 (answer): X25519 and ML-KEM-1024.
+    X25519MlKem1024,
+}
+
+/// One row of the table of schemes.
+struct Layout {
+    scheme: Scheme,
+    name: &'static str,
+    offer_version: u64,
+    answer_version: u64,
+    kem_public: usize,
+    kem_ciphertext: usize,
+    built: bool,
+}
+
+const LAYOUTS: [Layout; 3] = [
+    Layout {
+        scheme: Scheme::X25519,
+        name: "x25519",
+        offer_version: 1,
+        answer_version: 1,
+        kem_public: 0,
+        kem_ciphertext: 0,
+        built: true,
+    },
+    Layout {
+        scheme: Scheme::X25519Sntrup761,
+        name: "x25519+sntrup761",
+        offer_version: 2,
+        answer_version: 3,
+        kem_public: 1158,
+        kem_ciphertext: 1039,
+        built: false,
+    },
+    Layout {
+        scheme: Scheme::X25519MlKem1024,
+        name: "x25519+mlkem1024",
+        offer_version: 5,
+        answer_version: 6,
+        kem_public: 1568,
+        kem_ciphertext: 1568,
+        built: false,
+    },
+];
+
+impl Scheme {
+    /// The version that files and offers name: 1, 2 or 5.
+    #[must_use]
+    pub fn offer_version(self) -> u64 {
+        self.layout().offer_version
+    }
+
+    /// The version of answers: 1, 3 or 6.
+    #[must_use]
+    pub fn answer_version(self) -> u64 {
+        self.layout().answer_version
+    }
+
+    /// The scheme of a version that files and offers name.
+    #[must_use]
+    pub fn from_offer_version(version: u64) -> Option<Self> {
+        LAYOUTS.iter().find(|row| row.offer_version == version).map(|row| row.scheme)
+    }
+
+    /// Whether this build can exchange keys with it.
+    #[must_use]
+    pub fn is_built(self) -> bool {
+        self.layout().built
+    }
+
+    fn layout(self) -> &'static Layout {
+        let [first, ..] = &LAYOUTS;
+        LAYOUTS.iter().find(|row| row.scheme == self).unwrap_or(first)
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.layout().name)
+    }
+}
+
+/// The requester's public half.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfferKey {
+    scheme: Scheme,
+    x25519: [u8; 32],
+    kem_public: Vec<u8>,
+}
+
+/// The answerer's public half. Not the same type as an offer, so that two answers can't be paired.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnswerKey {
+    scheme: Scheme,
+    x25519: [u8; 32],
+    kem_ciphertext: Vec<u8>,
+}
+
+/// A public half as it stands on the wire, where version 1 doesn't say which half it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExchangeKey {
+    /// 32 bare bytes: version 1, an offer or an answer.
+    Bare([u8; 32]),
+    /// Versions 2 and 5.
+    Offer(OfferKey),
+    /// Versions 3 and 6.
+    Answer(AnswerKey),
+}
+
+/// The requester's secret half, kept until every key that was asked for has arrived.
+#[derive(Debug)]
+pub struct Ephemeral {
+    secret: Secret<32>,
+    offer: OfferKey,
+}
+
+/// What both sides have in common afterwards: 32 bytes for version 1, 64 for hybrids.
+pub struct SharedSecret(Zeroizing<Vec<u8>>);
+
+impl OfferKey {
+    /// The scheme.
+    #[must_use]
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// An offer of version 1.
+    #[must_use]
+    pub fn from_x25519(public: [u8; 32]) -> Self {
+        Self { scheme: Scheme::X25519, x25519: public, kem_public: Vec::new() }
+    }
+
+    /// Answers the offer with a fresh key of the same scheme.
+    ///
+    /// # Errors
+    /// [`KeyError::LowOrder`], and [`KeyError::NotBuilt`] for hybrids.
+    pub fn answer(&self, rng: &mut dyn rand_core::CryptoRng) -> Result<(AnswerKey, SharedSecret), KeyError> {
+        built(self.scheme)?;
+        let secret = Secret::random(rng);
+        let shared = x25519::shared(&secret, &self.x25519).ok_or(KeyError::LowOrder)?;
+        let answer = AnswerKey { scheme: self.scheme, x25519: x25519::public(&secret), kem_ciphertext: Vec::new() };
+        Ok((answer, SharedSecret::of(&shared)))
+    }
+
+    pub(crate) fn encode(&self, out: &mut Writer) {
+        encode(out, self.scheme.offer_version(), &self.x25519, &self.kem_public);
+    }
+
+    /// The bare 32 bytes of the oldest form of a request; version 1 only.
+    pub(crate) fn bare(&self) -> Option<&[u8; 32]> {
+        (self.scheme == Scheme::X25519).then_some(&self.x25519)
+    }
+}
+
+impl AnswerKey {
+    /// The scheme.
+    #[must_use]
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// An answer of version 1.
+    #[must_use]
+    pub fn from_x25519(public: [u8; 32]) -> Self {
+        Self { scheme: Scheme::X25519, x25519: public, kem_ciphertext: Vec::new() }
+    }
+
+    pub(crate) fn encode(&self, out: &mut Writer) {
+        encode(out, self.scheme.answer_version(), &self.x25519, &self.kem_ciphertext);
+    }
+}
+
+impl ExchangeKey {
+    /// Reads 32 bare bytes, `[1, bytes]`, or `[version, [x25519, kem]]` (protocol §6.2).
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, KeyError> {
+        match reader.item()? {
+            Item::Bytes(bytes) => bare(bytes),
+            Item::Array(2) => match reader.uint()? {
+                1 => bare(reader.bytes()?),
+                version => Self::decode_hybrid(version, reader),
+            },
+            _ => Err(reader.unexpected("an exchange key: 32 bytes or [version, keys]").into()),
+        }
+    }
+
+    pub(crate) fn encode(&self, out: &mut Writer) {
+        match self {
+            Self::Bare(public) => {
+                out.bin(public);
+            }
+            Self::Offer(offer) => offer.encode(out),
+            Self::Answer(answer) => answer.encode(out),
+        }
+    }
+
+    /// As the requester's half.
+    #[must_use]
+    pub fn into_offer(self) -> Option<OfferKey> {
+        match self {
+            Self::Bare(public) => Some(OfferKey::from_x25519(public)),
+            Self::Offer(offer) => Some(offer),
+            Self::Answer(_) => None,
+        }
+    }
+
+    /// As the answerer's half.
+    #[must_use]
+    pub fn into_answer(self) -> Option<AnswerKey> {
+        match self {
+            Self::Bare(public) => Some(AnswerKey::from_x25519(public)),
+            Self::Offer(_) => None,
+            Self::Answer(answer) => Some(answer),
+        }
+    }
+
+    fn decode_hybrid(version: u64, reader: &mut Reader<'_>) -> Result<Self, KeyError> {
+        let unknown = KeyError::UnknownVersion(version);
+        let row =
+            LAYOUTS.iter().find(|row| row.kem_public > 0 && [row.offer_version, row.answer_version].contains(&version));
+        let row = row.ok_or(unknown)?;
+        reader.array_of(2, "[x25519, kem]")?;
+        let x25519 = *reader.bytes_exact("an X25519 public key of 32 bytes")?;
+        let kem = reader.bytes()?;
+        let expected = if version == row.offer_version { row.kem_public } else { row.kem_ciphertext };
+        if kem.len() != expected {
+            return Err(KeyError::Length { what: row.name, expected, found: kem.len() });
+        }
+        Ok(if version == row.offer_version {
+            Self::Offer(OfferKey { scheme: row.scheme, x25519, kem_public: kem.to_vec() })
+        } else {
+            Self::Answer(AnswerKey { scheme: row.scheme, x25519, kem_ciphertext: kem.to_vec() })
+        })
+    }
+}
+
+impl Ephemeral {
+    /// A fresh key of a scheme.
+    ///
+    /// # Errors
+    /// [`KeyError::NotBuilt`] for hybrids.
+    ///
+    /// ```
+    /// use kafkacrypto::keys::{Ephemeral, Scheme};
+    /// let mut rng = getrandom::rand_core::UnwrapErr(getrandom::SysRng);
+    /// let mine = Ephemeral::generate(Scheme::X25519, &mut rng).unwrap();
+    /// let (answer, theirs) = mine.offer().answer(&mut rng).unwrap();
+    /// assert_eq!(mine.complete(&answer).unwrap().expose(), theirs.expose());
+    /// ```
+    pub fn generate(scheme: Scheme, rng: &mut dyn rand_core::CryptoRng) -> Result<Self, KeyError> {
+        built(scheme)?;
+        Ok(Self::from_x25519(Secret::random(rng)))
+    }
+
+    /// A key of version 1 from its secret bytes.
+    #[must_use]
+    pub fn from_x25519(secret: Secret<32>) -> Self {
+        let offer = OfferKey::from_x25519(x25519::public(&secret));
+        Self { secret, offer }
+    }
+
+    /// The public half.
+    #[must_use]
+    pub fn offer(&self) -> &OfferKey {
+        &self.offer
+    }
+
+    /// What is in common with whoever made this answer.
+    ///
+    /// # Errors
+    /// [`KeyError::SchemeMismatch`], [`KeyError::LowOrder`].
+    pub fn complete(&self, answer: &AnswerKey) -> Result<SharedSecret, KeyError> {
+        if answer.scheme != self.offer.scheme {
+            return Err(KeyError::SchemeMismatch);
+        }
+        let shared = x25519::shared(&self.secret, &answer.x25519).ok_or(KeyError::LowOrder)?;
+        Ok(SharedSecret::of(&shared))
+    }
+}
+
+impl SharedSecret {
+    /// The bytes.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn of(x25519: &Secret<32>) -> Self {
+        Self(Zeroizing::new(x25519.expose().to_vec()))
+    }
+}
+
+impl fmt::Debug for SharedSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SharedSecret(…)")
+    }
+}
+
+/// `bin(32)` for version 1, `array(2) ‖ uint version ‖ array(2) ‖ bin(32) x25519 ‖ bin kem` for hybrids.
+fn encode(out: &mut Writer, version: u64, x25519: &[u8; 32], kem: &[u8]) {
+    if version == 1 {
+        out.bin(x25519);
+    } else {
+        out.array(2).uint(version).array(2).bin(x25519).bin(kem);
+    }
+}
+
+fn bare(bytes: &[u8]) -> Result<ExchangeKey, KeyError> {
+    let length = KeyError::Length { what: "x25519", expected: 32, found: bytes.len() };
+    bytes.try_into().map(ExchangeKey::Bare).map_err(|_| length)
+}
+
+fn built(scheme: Scheme) -> Result<(), KeyError> {
+    if scheme.is_built() { Ok(()) } else { Err(KeyError::NotBuilt(scheme.layout().name)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::read_all;
+
+    fn read(bytes: &[u8]) -> Result<ExchangeKey, KeyError> {
+        read_all(bytes, "key", ExchangeKey::decode)
+    }
+
+    #[test]
+    fn hybrids_are_read_and_kept() {
+        for (version, length, offer) in [(2, 1158, true), (3, 1039, false), (5, 1568, true), (6, 1568, false)] {
+            let mut out = Writer::new();
+            encode(&mut out, version, &[1; 32], &vec![2; length]);
+            let bytes = out.finish();
+            let key = read(&bytes).unwrap();
+            let mut again = Writer::new();
+            key.encode(&mut again);
+            assert_eq!(again.finish(), bytes);
+            assert_eq!(key.clone().into_offer().is_some(), offer);
+            assert_eq!(key.into_answer().is_some(), !offer);
+        }
+    }
+
+    #[test]
+    fn wrong_lengths_and_versions_are_refused() {
+        let mut short = Writer::new();
+        encode(&mut short, 5, &[1; 32], &[2; 1567]);
+        assert!(matches!(read(&short.finish()), Err(KeyError::Length { expected: 1568, found: 1567, .. })));
+        let mut unknown = Writer::new();
+        encode(&mut unknown, 9, &[1; 32], &[]);
+        assert_eq!(read(&unknown.finish()), Err(KeyError::UnknownVersion(9)));
+        assert!(matches!(read(b"\xc4\x02ab"), Err(KeyError::Length { expected: 32, found: 2, .. })));
+    }
+
+    #[test]
+    fn low_order_points_give_no_secret() {
+        let mine = Ephemeral::from_x25519(Secret::filled(|s| s.fill(5)));
+        assert_eq!(mine.complete(&AnswerKey::from_x25519([0; 32])).unwrap_err(), KeyError::LowOrder);
+    }
+}

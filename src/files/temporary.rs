@@ -1,0 +1,100 @@
+//! A new version of a file, written beside it before it takes its place.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::platform;
+
+/// A file under a name of its own; removed when dropped, unless it was renamed.
+pub(super) struct Temporary {
+    name: Name,
+    file: File,
+}
+
+impl Temporary {
+    /// Writes `bytes` beside `target`, readable by its owner alone. They aren't durable yet.
+    pub(super) fn write(target: &Path, bytes: &[u8]) -> io::Result<Self> {
+        let path = folder(target).join(new_name(target));
+        let file = create(&path)?;
+        let mut temporary = Self { name: Name(path), file };
+        temporary.file.write_all(bytes)?;
+        Ok(temporary)
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Takes the place of `target`. What is returned is open, and keeps the locks that it has.
+    pub(super) fn rename(self, target: &Path) -> io::Result<File> {
+        fs::rename(&self.name.0, target)?;
+        Ok(self.file)
+    }
+
+    /// Becomes `target`, which must not exist. It is closed before anyone can find it under that name.
+    pub(super) fn link(self, target: &Path) -> io::Result<()> {
+        let Self { name, file } = self;
+        drop(file);
+        fs::hard_link(&name.0, target)
+    }
+}
+
+/// Removed when dropped; after a rename there is nothing left to remove.
+struct Name(PathBuf);
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Removes what a crash left behind. Call it only while `target` is locked.
+pub(super) fn clean(target: &Path) {
+    let prefix = prefix(target);
+    let Ok(entries) = fs::read_dir(folder(target)) else { return };
+    for entry in entries.flatten() {
+        if is_temporary(entry.file_name().as_encoded_bytes(), prefix.as_encoded_bytes()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// The folder that a file is in.
+pub(super) fn folder(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// One that exists can only be left over from a process that had our number.
+fn create(path: &Path) -> io::Result<File> {
+    match platform::create_new(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(path)?;
+            platform::create_new(path)
+        }
+        created => created,
+    }
+}
+
+fn new_name(target: &Path) -> OsString {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let mut name = prefix(target);
+    name.push(format!("{}-{}{SUFFIX}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
+    name
+}
+
+fn is_temporary(name: &[u8], prefix: &[u8]) -> bool {
+    let numbers = name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(SUFFIX.as_bytes()));
+    numbers.is_some_and(|numbers| numbers.iter().all(|byte| byte.is_ascii_digit() || *byte == b'-'))
+}
+
+fn prefix(target: &Path) -> OsString {
+    let mut prefix = OsString::from(".");
+    prefix.push(target.file_name().unwrap_or_default());
+    prefix.push(".");
+    prefix
+}
+
+const SUFFIX: &str = ".new";

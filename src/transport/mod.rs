@@ -18,6 +18,8 @@
 mod error;
 pub mod memory;
 mod options;
+#[cfg(feature = "kafka")]
+pub mod rskafka;
 
 use std::future::Future;
 use std::pin::Pin;

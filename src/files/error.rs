@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// Why a file can't be used. Messages name the file, never what is in it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub(crate) enum FileError {
+pub enum FileError {
     /// There is no such file.
     #[error("{} does not exist: provision the node first, or correct the path", .path.display())]
     Missing {

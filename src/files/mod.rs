@@ -20,7 +20,7 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-pub(crate) use error::FileError;
+pub use error::FileError;
 pub(crate) use locked::LockedFile;
 use temporary::Temporary;
 

@@ -38,6 +38,11 @@ impl TransportError {
     pub fn is_retriable(&self) -> bool {
         self.kind.is_retriable()
     }
+
+    /// Whether what was sent may have arrived all the same, so that sending again may double it.
+    pub fn may_have_arrived(&self) -> bool {
+        matches!(self.kind, TransportErrorKind::TimedOut | TransportErrorKind::Corrupt)
+    }
 }
 
 impl fmt::Display for TransportError {
@@ -52,9 +57,9 @@ impl std::error::Error for TransportError {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TransportErrorKind {
-    /// No broker answers at the addresses that we have.
+    /// No broker answers at the addresses that we have. Nothing was sent.
     Unreachable,
-    /// No answer in time. What was sent may have arrived.
+    /// No answer in time, or the connection broke before it came. What was sent may have arrived.
     TimedOut,
     /// There is no such topic or partition (yet).
     UnknownTopic,
@@ -84,7 +89,7 @@ impl TransportErrorKind {
 
     fn advice(self) -> &'static str {
         match self {
-            Self::Unreachable => "check bootstrap_servers, and that the broker runs",
+            Self::Unreachable => "check bootstrap_servers and security_protocol, and that the broker runs",
             Self::TimedOut => "check the broker and the network, then try again",
             Self::UnknownTopic => "create it, or allow this node to",
             Self::OffsetOutOfRange => "go on from the beginning or the end of the partition",

@@ -1,16 +1,15 @@
 //! The transports against their contract: the broker in the process, and Apache Kafka where the environment names one.
 //!
-//! `KAFKACRYPTO_BOOTSTRAP` is a broker in the clear on 127.0.0.1, `KAFKACRYPTO_BOOTSTRAP_SASL` one with PLAIN and SCRAM
-//! for user `alice`, password `alice-secret`. Without them the tests that need them print `SKIPPED`, or fail when
-//! `KAFKACRYPTO_NO_SKIP` is 1.
 #![cfg(feature = "kafka")]
 
 mod contract;
 mod proxy;
 mod raw;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use kafkacrypto::transport::memory::Broker;
 use kafkacrypto::transport::rskafka::Rskafka;
@@ -23,27 +22,27 @@ const LONG: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_keeps_the_contract() {
-    contract::check(&Broker::new().transport(), &fresh("contract")).await;
+    contract::check(&Broker::new().transport(), &support::fresh("contract")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kafka_keeps_the_contract() {
-    let Some(address) = broker("KAFKACRYPTO_BOOTSTRAP") else { return };
-    contract::check(&connect(&address).await, &fresh("contract")).await;
+    let Some(address) = support::bootstrap() else { return };
+    contract::check(&connect(&address).await, &support::fresh("contract")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kafka_keeps_the_contract_with_credentials() {
-    let Some(address) = broker("KAFKACRYPTO_BOOTSTRAP_SASL") else { return };
+    let Some(address) = support::bootstrap_sasl() else { return };
     for mechanism in [SaslMechanism::Plain, SaslMechanism::ScramSha256, SaslMechanism::ScramSha512] {
         let kafka = Rskafka::connect(with_password(&address, mechanism, "alice-secret"), LONG).await.unwrap();
-        contract::check(&kafka, &fresh("sasl")).await;
+        contract::check(&kafka, &support::fresh("sasl")).await;
     }
 }
 
 #[tokio::test]
 async fn a_wrong_password_is_refused_at_once() {
-    let Some(address) = broker("KAFKACRYPTO_BOOTSTRAP_SASL") else { return };
+    let Some(address) = support::bootstrap_sasl() else { return };
     for mechanism in [SaslMechanism::Plain, SaslMechanism::ScramSha256, SaslMechanism::ScramSha512] {
         let start = Instant::now();
         let error = Rskafka::connect(with_password(&address, mechanism, "guess"), LONG).await.unwrap_err();
@@ -55,7 +54,7 @@ async fn a_wrong_password_is_refused_at_once() {
 
 #[tokio::test]
 async fn no_password_where_one_is_needed_ends_in_time() {
-    let Some(address) = broker("KAFKACRYPTO_BOOTSTRAP_SASL") else { return };
+    let Some(address) = support::bootstrap_sasl() else { return };
     let start = Instant::now();
     let error = Rskafka::connect(KafkaOptions::new([&address]), Duration::from_secs(1)).await.unwrap_err();
     assert_eq!(error.kind(), TransportErrorKind::Unreachable, "{error}");
@@ -84,8 +83,8 @@ async fn one_that_never_answers_ends_in_time() {
 /// All that was connected goes silent: every call ends in time, and heals with the network.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_black_hole_ends_every_call_in_time_and_heals() {
-    let Some(address) = broker("KAFKACRYPTO_BOOTSTRAP") else { return };
-    let (proxy, topic) = (Proxy::start(&address).await, fresh("hole"));
+    let Some(address) = support::bootstrap() else { return };
+    let (proxy, topic) = (Proxy::start(&address).await, support::fresh("hole"));
     let kafka = connect(&proxy.address).await;
     kafka.create_topic(&topic, 1, LONG).await.unwrap();
     kafka.produce(&topic, 0, vec![value("one")], LONG).await.unwrap();
@@ -118,8 +117,8 @@ async fn a_black_hole_ends_every_call_in_time_and_heals() {
 /// Connections break and the broker is away for a second, while a reader waits and between two produces.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_comes_back_is_used_again() {
-    let Some(address) = broker("KAFKACRYPTO_BOOTSTRAP") else { return };
-    let (proxy, topic) = (Proxy::start(&address).await, fresh("away"));
+    let Some(address) = support::bootstrap() else { return };
+    let (proxy, topic) = (Proxy::start(&address).await, support::fresh("away"));
     let kafka = connect(&proxy.address).await;
     kafka.create_topic(&topic, 1, LONG).await.unwrap();
     let (reader, name) = (kafka.clone(), topic.clone());
@@ -140,11 +139,71 @@ async fn a_broker_that_comes_back_is_used_again() {
     assert_eq!(contract::read_to_end(&kafka, &topic).await.len(), 2);
 }
 
+/// A real crash, while records are sent one by one: what was acknowledged is there once, in order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_is_killed_and_started_again() {
+    let Some(mut broker) = support::Broker::start() else { return };
+    let (kafka, topic) = (connect(&broker.bootstrap()).await, support::fresh("killed"));
+    kafka.create_topic(&topic, 1, LONG).await.unwrap();
+    let (writer, name) = (kafka.clone(), topic.clone());
+    let writing = tokio::spawn(async move {
+        let (mut acknowledged, mut unsure) = (Vec::new(), 0);
+        for n in 0..200 {
+            match writer.produce(&name, 0, vec![value(&n.to_string())], LONG).await {
+                Ok(_) => acknowledged.push(n.to_string()),
+                Err(error) if error.may_have_arrived() => unsure += 1,
+                Err(error) => panic!("{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        (acknowledged, unsure)
+    });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let broker = tokio::task::spawn_blocking(move || {
+        broker.kill();
+        broker.restart();
+        broker
+    });
+    let broker = broker.await.unwrap();
+    let (acknowledged, unsure) = writing.await.unwrap();
+    let read = contract::read_to_end(&kafka, &topic).await;
+    let read: Vec<_> = read.into_iter().map(|record| String::from_utf8(record.value.unwrap()).unwrap()).collect();
+    println!("{} acknowledged, {unsure} unsure, {} there", acknowledged.len(), read.len());
+    assert!(unsure <= 1 && acknowledged.iter().all(|text| read.contains(text)));
+    assert!(read.iter().all(|text| read.iter().filter(|other| *other == text).count() == 1));
+    drop(broker);
+}
+
+/// What librdkafka writes: the ends of transactions and zstd are passed over, gzip and snappy are read.
+#[tokio::test]
+async fn what_others_write_is_read_or_passed_over() {
+    let Some(address) = support::bootstrap() else { return };
+    let Some(_) = support::python() else { return };
+    let (kafka, topic) = (connect(&address).await, support::fresh("others"));
+    kafka.create_topic(&topic, 1, LONG).await.unwrap();
+    let python = std::env::var("KAFKACRYPTO_PEER_PYTHON").unwrap();
+    let mut wrote = std::process::Command::new(python);
+    assert!(wrote.args(["-c", include_str!("others.py"), &address, &topic]).status().unwrap().success());
+    let end = kafka.offset(&topic, 0, OffsetAt::Latest, LONG).await.unwrap();
+    let (mut next, mut read, mut skipped) = (0, Vec::new(), Vec::new());
+    while next < end {
+        let batch = contract::until_news(&kafka, &[FetchFrom::new(topic.as_str(), 0, next)]).await;
+        read.extend(batch.records.iter().map(|record| record.value.clone().unwrap()[..4].to_vec()));
+        skipped.extend(batch.skipped.iter().map(|skipped| skipped.offset));
+        next = batch.next;
+    }
+    // A record of an aborted transaction is data to this client.
+    let expected = [(1, "kept"), (1, "drop"), (50, "zipp"), (50, "snap")];
+    let expected = expected.into_iter().flat_map(|(n, text)| std::iter::repeat_n(text.as_bytes().to_vec(), n));
+    assert_eq!(read, expected.collect::<Vec<_>>());
+    assert_eq!(skipped, [1].into_iter().chain(3..54).collect::<Vec<_>>());
+}
+
 /// Asking for a topic that isn't there doesn't make it, and says so quickly.
 #[tokio::test]
 async fn asking_creates_no_topic() {
-    let Some(address) = broker("KAFKACRYPTO_BOOTSTRAP") else { return };
-    let (kafka, topic) = (connect(&address).await, fresh("absent"));
+    let Some(address) = support::bootstrap() else { return };
+    let (kafka, topic) = (connect(&address).await, support::fresh("absent"));
     let start = Instant::now();
     assert_eq!(kafka.partitions(&topic, LONG).await.unwrap(), None);
     let produced = kafka.produce(&topic, 0, vec![value("x")], LONG).await.unwrap_err();
@@ -160,8 +219,8 @@ async fn asking_creates_no_topic() {
 /// 200 key topics: one connection each, news of any of them within milliseconds, from calls that come again and again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_topics_and_still_quick() {
-    let Some(address) = broker("KAFKACRYPTO_BOOTSTRAP") else { return };
-    let (reader, writer, name) = (connect(&address).await, connect(&address).await, fresh("many"));
+    let Some(address) = support::bootstrap() else { return };
+    let (reader, writer, name) = (connect(&address).await, connect(&address).await, support::fresh("many"));
     let topics: Vec<Arc<str>> = (0..200).map(|n| format!("{name}.{n}").into()).collect();
     for topic in &topics {
         writer.create_topic(topic, 1, LONG).await.unwrap();
@@ -196,8 +255,8 @@ async fn two_hundred_topics_and_still_quick() {
 /// What the client can't write is refused before anything is sent.
 #[tokio::test]
 async fn what_cannot_be_sent_is_refused_whole() {
-    let Some(address) = broker("KAFKACRYPTO_BOOTSTRAP") else { return };
-    let (kafka, topic) = (connect(&address).await, fresh("refused"));
+    let Some(address) = support::bootstrap() else { return };
+    let (kafka, topic) = (connect(&address).await, support::fresh("refused"));
     kafka.create_topic(&topic, 1, LONG).await.unwrap();
     let header = |value: Option<Vec<u8>>| ("name".to_owned(), value);
     let null = Outgoing { headers: vec![header(None)], ..value("x") };
@@ -224,8 +283,8 @@ async fn what_cannot_be_sent_is_refused_whole() {
 /// Batches that this client can't read are passed over, each offset is reported, and all others arrive.
 #[tokio::test]
 async fn what_cannot_be_read_is_passed_over_and_reported() {
-    let Some(address) = broker("KAFKACRYPTO_BOOTSTRAP") else { return };
-    let (kafka, topic) = (connect(&address).await, fresh("unreadable"));
+    let Some(address) = support::bootstrap() else { return };
+    let (kafka, topic) = (connect(&address).await, support::fresh("unreadable"));
     kafka.create_topic(&topic, 1, LONG).await.unwrap();
     raw::produce(&address, &topic, &["a", "b", "c"], raw::Shape::NullHeader).await;
     kafka.produce(&topic, 0, vec![value("d")], LONG).await.unwrap();
@@ -265,18 +324,4 @@ fn with_password(address: &str, mechanism: SaslMechanism, password: &str) -> Kaf
 
 fn value(text: &str) -> Outgoing {
     Outgoing::new(None, Some(text.as_bytes().to_vec())).at(1_700_000_000_000)
-}
-
-fn fresh(name: &str) -> String {
-    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
-    format!("transport-{name}-{nanos}")
-}
-
-fn broker(variable: &str) -> Option<String> {
-    let address = std::env::var(variable).ok().filter(|address| !address.is_empty());
-    if address.is_none() {
-        assert_ne!(std::env::var("KAFKACRYPTO_NO_SKIP").as_deref(), Ok("1"), "{variable} names no broker");
-        println!("SKIPPED: {variable} names no broker");
-    }
-    address
 }

@@ -54,7 +54,10 @@ impl Cluster {
         let ms = i32::try_from(within.as_millis()).unwrap_or(i32::MAX);
         let created = self.client.controller_client()?.create_topic(topic, partitions, BROKERS_DEFAULT, ms).await;
         match created {
-            Ok(()) => self.wait_for(topic).await.map(|()| Created::New),
+            Ok(()) => {
+                self.wait_for(topic).await;
+                Ok(Created::New)
+            }
             Err(Error::ServerError { protocol_error: ProtocolError::TopicAlreadyExists, .. }) => Ok(Created::Existed),
             Err(error) => Err(error.into()),
         }
@@ -149,14 +152,13 @@ impl Cluster {
     }
 
     /// Brokers learn of a new topic one after the other.
-    async fn wait_for(&self, topic: &str) -> Result<(), Failure> {
+    async fn wait_for(&self, topic: &str) {
         for _ in 0..LOOKS {
-            if self.topics().await?.iter().any(|info| &*info.name == topic) {
-                break;
+            match self.topics().await {
+                Ok(topics) if !topics.iter().any(|info| &*info.name == topic) => sleep(BETWEEN_LOOKS).await,
+                _ => break,
             }
-            sleep(BETWEEN_LOOKS).await;
         }
-        Ok(())
     }
 }
 

@@ -35,6 +35,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use cluster::Cluster;
 use failure::Failure;
 use reads::Reads;
@@ -85,8 +87,9 @@ impl Rskafka {
     where
         F: Future<Output = Result<T, Failure>>,
     {
+        let start = Instant::now();
         let result = retry::until(what, within, async || attempt(self.session().await?.cluster.clone()).await).await;
-        result.inspect_err(|error| self.drop_session_after(error))
+        result.inspect_err(|error| self.drop_session_after(error, start))
     }
 
     /// The connections that there are, or new ones.
@@ -99,7 +102,7 @@ impl Rskafka {
             return Ok(session);
         }
         let cluster = Arc::new(Cluster::open(&self.shared.options).await?);
-        let session = Arc::new(Session { cluster, reads: Reads::default() });
+        let session = Arc::new(Session { cluster, reads: Reads::default(), opened: Instant::now() });
         *self.shared.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(session.clone());
         Ok(session)
     }
@@ -108,11 +111,13 @@ impl Rskafka {
         self.shared.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// After an expired deadline nothing of a connection can be trusted.
-    fn drop_session_after(&self, error: &TransportError) {
+    /// After an expired deadline nothing of a connection can be trusted, unless it is newer than the call.
+    fn drop_session_after(&self, error: &TransportError, start: Instant) {
         if matches!(error.kind(), TransportErrorKind::TimedOut | TransportErrorKind::Unreachable) {
-            tracing::debug!(%error, "dropping all connections to Kafka");
-            self.shared.current.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let mut current = self.shared.current.lock().unwrap_or_else(PoisonError::into_inner);
+            if current.take_if(|session| session.opened <= start).is_some() {
+                tracing::debug!(%error, "dropped all connections to Kafka");
+            }
         }
     }
 }
@@ -174,13 +179,13 @@ impl Transport for Rskafka {
         within: Duration,
     ) -> BoxFuture<'a, Result<Vec<Fetched>, TransportError>> {
         Box::pin(async move {
-            let start = tokio::time::Instant::now();
+            let start = Instant::now();
             let session = retry::until("can't read", within, async || self.session().await).await;
-            let session = session.inspect_err(|error| self.drop_session_after(error))?;
+            let session = session.inspect_err(|error| self.drop_session_after(error, start))?;
             let left = within.saturating_sub(start.elapsed());
             let fetched = session.reads.fetch(&session.cluster, from, max_bytes, wait.min(left), left).await;
             for error in fetched.iter().filter_map(|one| one.result.as_ref().err()) {
-                self.drop_session_after(error);
+                self.drop_session_after(error, start);
             }
             Ok(fetched)
         })
@@ -210,6 +215,7 @@ struct Shared {
 struct Session {
     cluster: Arc<Cluster>,
     reads: Reads,
+    opened: Instant,
 }
 
 fn about(verb: &str, topic: &str) -> String {

@@ -149,7 +149,7 @@ async fn a_broker_is_killed_and_started_again() {
     let writing = tokio::spawn(async move {
         let (mut acknowledged, mut unsure) = (Vec::new(), 0);
         for n in 0..200 {
-            match writer.produce(&name, 0, vec![value(&n.to_string())], LONG).await {
+            match writer.produce(&name, 0, vec![value(&n.to_string())], LONG * 3).await {
                 Ok(_) => acknowledged.push(n.to_string()),
                 Err(error) if error.may_have_arrived() => unsure += 1,
                 Err(error) => panic!("{error}"),

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ::rskafka::BackoffConfig;
+use ::rskafka::client::controller::ControllerClient;
 use ::rskafka::client::error::{Error, ProtocolError};
 use ::rskafka::client::partition::{Compression, OffsetAt as At, PartitionClient, UnknownTopicHandling};
 use ::rskafka::client::{Client, ClientBuilder, Credentials, SaslConfig};
@@ -21,6 +22,7 @@ use crate::transport::{
 /// A client with its connections.
 pub(super) struct Cluster {
     client: Client,
+    controller: ControllerClient,
     topics: Mutex<HashMap<String, Vec<i32>>>,
     readers: Mutex<HashMap<Partition, Vec<PartitionClient>>>,
     writers: Mutex<HashMap<Partition, Arc<OnceCell<Arc<Writer>>>>>,
@@ -30,8 +32,10 @@ pub(super) struct Cluster {
 
 impl Cluster {
     pub(super) async fn open(options: &KafkaOptions) -> Result<Self, Failure> {
+        let client = builder(options).build().await?;
         Ok(Self {
-            client: builder(options).build().await?,
+            controller: client.controller_client()?,
+            client,
             topics: Mutex::default(),
             readers: Mutex::default(),
             writers: Mutex::default(),
@@ -52,7 +56,7 @@ impl Cluster {
 
     pub(super) async fn create(&self, topic: &str, partitions: i32, within: Duration) -> Result<Created, Failure> {
         let ms = i32::try_from(within.as_millis()).unwrap_or(i32::MAX);
-        let created = self.client.controller_client()?.create_topic(topic, partitions, BROKERS_DEFAULT, ms).await;
+        let created = self.controller.create_topic(topic, partitions, BROKERS_DEFAULT, ms).await;
         match created {
             Ok(()) => {
                 self.wait_for(topic).await;

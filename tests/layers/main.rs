@@ -120,7 +120,7 @@ const WORLD: &[(&[&str], &[&str])] = &[
     (&["rustix"], &["files"]),
     (&["std", "fs"], &["files", "bin"]),
     (&["std", "net"], &["transport", "kafka", "runtime", "bin"]),
-    (&["std", "process"], &["bin"]),
+    (&["std", "process"], &["files", "bin"]),
     (&["SystemTime", "now"], &["runtime", "bin"]),
     (&["Instant", "now"], &["transport", "runtime", "client", "bin"]),
 ];

@@ -21,7 +21,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // 2 keys
     ("keys", &["secret", "topic", "wire", "primitives"]),
     // 3 trust
-    ("chain", &["time", "topic", "wire", "keys"]),
+    ("chain", &["secret", "time", "topic", "wire", "keys"]),
     // 4 protocol, pure
     ("exchange", &["secret", "time", "topic", "wire", "primitives", "keys", "chain"]),
     ("keyring", &["secret", "time", "topic", "wire", "primitives", "keys"]),

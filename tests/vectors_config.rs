@@ -1,8 +1,9 @@
 //! Configs as the Python implementation reads them: every row of `config.jsonl` in `KAFKACRYPTO_VECTORS` (default: the
 //! copy in `tests/vectors`; `generate_config.py` makes it).
 
+mod support;
+
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use kafkacrypto::store::config::{Config, ConfigError, Entry, KafkaUse, NodeConfig};
 use kafkacrypto::store::value::Value;
@@ -19,12 +20,9 @@ fn vectors_config() {
 }
 
 fn vectors() -> Option<String> {
-    let own = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors"));
-    let named = std::env::var_os("KAFKACRYPTO_VECTORS").map(PathBuf::from);
-    let path = named.as_ref().unwrap_or(&own).join("config.jsonl");
-    if named.is_some() && !path.exists() {
-        assert!(std::env::var_os("KAFKACRYPTO_NO_SKIP").is_none(), "{} is missing", path.display());
-        println!("SKIPPED: {} is missing", path.display());
+    let path = support::vectors().join("config.jsonl");
+    if std::env::var_os("KAFKACRYPTO_VECTORS").is_some() && !path.exists() {
+        support::skipped(&format!("{} is missing", path.display()));
         return None;
     }
     Some(std::fs::read_to_string(path).unwrap())

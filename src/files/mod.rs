@@ -2,7 +2,7 @@
 //!
 //! Everything that touches a node's files goes through here, since closing *any* descriptor of a file drops the POSIX
 //! locks that this process holds on it. Must never look into a file, nor decide what to do about an error. Owns no
-//! bytes but the names of temporary files (`.<name>.<pid>-<n>.new`), which are removed when a file is next opened.
+//! bytes but the names of temporary files (`.<name>.<16 hex digits>.new`), which are removed when a file is next opened.
 //!
 //! On systems that aren't Unix the locks are those of the standard library, and permissions aren't looked at.
 
@@ -67,12 +67,6 @@ pub(crate) fn create_private(path: &Path, bytes: &[u8]) -> Result<(), FileError>
         linked => linked.map_err(failed)?,
     }
     platform::sync_folder(path).map_err(failed)
-}
-
-/// The mode of a file that others can read or write; none if they can't.
-pub(crate) fn open_to_others(path: &Path) -> Result<Option<u32>, FileError> {
-    let found = fs::metadata(path).map_err(|error| FileError::io(path, "read", error))?;
-    Ok(others(&found))
 }
 
 /// For file systems without hard links.

@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::platform;
 
@@ -17,8 +16,8 @@ pub(super) struct Temporary {
 impl Temporary {
     /// Writes `bytes` beside `target`, readable by its owner alone. They aren't durable yet.
     pub(super) fn write(target: &Path, bytes: &[u8]) -> io::Result<Self> {
-        let path = folder(target).join(new_name(target));
-        let file = create(&path)?;
+        let path = folder(target).join(new_name(target)?);
+        let file = platform::create_new(&path)?;
         let mut temporary = Self { name: Name(path), file };
         temporary.file.write_all(bytes)?;
         Ok(temporary)
@@ -67,27 +66,17 @@ pub(super) fn folder(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// One that exists can only be left over from a process that had our number.
-fn create(path: &Path) -> io::Result<File> {
-    match platform::create_new(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            fs::remove_file(path)?;
-            platform::create_new(path)
-        }
-        created => created,
-    }
-}
-
-fn new_name(target: &Path) -> OsString {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
+fn new_name(target: &Path) -> io::Result<OsString> {
+    let mut number = [0; 8];
+    getrandom::fill(&mut number).map_err(|_| io::Error::other("the system gives no randomness"))?;
     let mut name = prefix(target);
-    name.push(format!("{}-{}{SUFFIX}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
-    name
+    name.push(format!("{:016x}{SUFFIX}", u64::from_ne_bytes(number)));
+    Ok(name)
 }
 
 fn is_temporary(name: &[u8], prefix: &[u8]) -> bool {
-    let numbers = name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(SUFFIX.as_bytes()));
-    numbers.is_some_and(|numbers| numbers.iter().all(|byte| byte.is_ascii_digit() || *byte == b'-'))
+    let number = name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(SUFFIX.as_bytes()));
+    number.is_some_and(|number| number.len() == 16 && number.iter().all(u8::is_ascii_hexdigit))
 }
 
 fn prefix(target: &Path) -> OsString {

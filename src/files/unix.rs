@@ -10,10 +10,11 @@ use rustix::io::Errno;
 use rustix::process::{Flock, FlockType, fcntl_getlk};
 
 /// Device and inode.
-pub(super) type Identity = (u64, u64);
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Identity(u64, u64);
 
 pub(super) fn identity(_path: &Path, found: &Metadata) -> Identity {
-    (found.dev(), found.ino())
+    Identity(found.dev(), found.ino())
 }
 
 /// The permissions, without the type of the file.

@@ -209,7 +209,7 @@ fn python(script: &str, input: &str) -> Option<String> {
     let spawned = Command::new("python3").args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let Ok(mut child) = spawned else {
         assert!(std::env::var_os("KAFKACRYPTO_NO_SKIP").is_none(), "python3 is missing");
-        println!("SKIPPED: python3 is missing");
+        let _ = std::io::stderr().write_all(b"SKIPPED python_reads_what_we_write: python3 is missing\n");
         return None;
     };
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();

@@ -20,7 +20,7 @@
 //!
 //! The client's own deadlines aren't wall-clock: so each call has a timeout around it, and when one expires, the client
 //! and all its connections are dropped and made anew by the next call. The client's retries are turned off, since they
-//! would repeat a produce, and a wrong password, without end; [`retry`] decides instead.
+//! would repeat a produce, and a wrong password, without end; `retry.rs` decides instead.
 //!
 //! It never keeps positions, never creates a topic by asking for it, and owns no bytes. Connections belong to the tokio
 //! runtime that they were made on: use one transport on one runtime.

@@ -170,7 +170,18 @@ impl NodePlan {
         self
     }
 
-    fn expires(&self) -> Result<UnixTime, ProvisionError> {
+    /// Until when the node may do it.
+    ///
+    /// # Errors
+    /// [`ProvisionError::BadLifetime`].
+    ///
+    /// ```
+    /// use kafkacrypto::{provision::{NodePlan, NodeRole, Topics}, time::UnixTime};
+    /// let plan = NodePlan::new(NodeRole::Consumer, Topics::All, UnixTime::from_secs(1_800_000_000));
+    /// assert_eq!(plan.expires().unwrap(), UnixTime::from_secs(2_116_224_000));
+    /// assert!(plan.with_lifetime(std::time::Duration::ZERO).expires().is_err());
+    /// ```
+    pub fn expires(&self) -> Result<UnixTime, ProvisionError> {
         if (SHORTEST..=LONGEST).contains(&self.lifetime) {
             Ok(self.now.after(self.lifetime))
         } else {

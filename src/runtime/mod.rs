@@ -3,4 +3,4 @@
 mod node_files;
 
 pub use crate::files::FileError;
-pub use node_files::{List, NodeFiles, NodeFilesError, OpenOptions, SeedFile};
+pub use node_files::{List, NodeFiles, NodeFilesError, OpenOptions, SeedFile, resolve};

@@ -87,8 +87,8 @@ impl NodeFiles {
         let failed = |reason| config_error(&config_file, reason);
         let node = NodeConfig::from_bytes(&config_file.read()?).map_err(failed)?;
         let settings = node.settings().map_err(failed)?;
-        let key_path = named_file(&config_file, "cryptokey", settings.key_file.as_deref())?;
-        let seed_path = named_file(&config_file, "ratchet", settings.seed_file.as_deref())?;
+        let key_path = named_file(config_file.path(), "cryptokey", settings.key_file.as_deref())?;
+        let seed_path = named_file(config_file.path(), "ratchet", settings.seed_file.as_deref())?;
         let key_file = read_key_file(&key_path, options)?;
         let ratchet = Arc::new(SeedFile::open(&seed_path, options)?);
         let (created, notices) = (Vec::new(), Vec::new());
@@ -339,6 +339,19 @@ impl List {
     }
 }
 
+/// The file that a config names (`file#…`). A relative path is one from the current folder, as in Python.
+///
+/// DIFFERENCE: what isn't there is looked for from the config's folder, and beside the config, so that the files of a node
+/// can be moved together. Python makes a new file instead.
+#[must_use]
+pub fn resolve(config: &Path, named: &str) -> PathBuf {
+    let named = PathBuf::from(named);
+    let folder = config.parent().unwrap_or(Path::new("."));
+    let beside = named.file_name().map(|name| folder.join(name));
+    let candidates = [Some(named.clone()), Some(folder.join(&named)), beside];
+    candidates.into_iter().flatten().find(|path| path.is_file()).unwrap_or(named)
+}
+
 /// Makes a new node's files, the config last, so that a crash in between is made good by the next try.
 fn create_missing(
     config: &Path,
@@ -380,17 +393,9 @@ fn decode_keys(path: &Path, bytes: &[u8]) -> Result<KeyFile, NodeFilesError> {
     KeyFile::decode(bytes).map_err(|reason| NodeFilesError::Keys { path: path.to_owned(), reason })
 }
 
-/// The file that a setting names. A relative path is one from the current folder, as in Python.
-///
-/// DIFFERENCE: what isn't there is looked for from the config's folder, and beside the config, so that the files of a node
-/// can be moved together. Python makes a new file instead.
-fn named_file(config: &LockedFile, setting: &'static str, named: Option<&str>) -> Result<PathBuf, NodeFilesError> {
-    let not_provisioned = || NodeFilesError::NotProvisioned { path: config.path().to_owned(), setting };
-    let named = PathBuf::from(named.ok_or_else(not_provisioned)?);
-    let folder = config.path().parent().unwrap_or(Path::new("."));
-    let beside = named.file_name().map(|name| folder.join(name));
-    let candidates = [Some(named.clone()), Some(folder.join(&named)), beside];
-    Ok(candidates.into_iter().flatten().find(|path| path.is_file()).unwrap_or(named))
+fn named_file(config: &Path, setting: &'static str, named: Option<&str>) -> Result<PathBuf, NodeFilesError> {
+    let not_provisioned = || NodeFilesError::NotProvisioned { path: config.to_owned(), setting };
+    named.map(|named| resolve(config, named)).ok_or_else(not_provisioned)
 }
 
 fn absolute(path: &Path) -> PathBuf {

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use crate::error::{Error, ErrorKind};
 use crate::files::FileError;
 use crate::keys::KeyError;
 use crate::store::config::ConfigError;
@@ -52,4 +53,17 @@ pub enum NodeFilesError {
         /// What is wrong with them.
         reason: VaultError,
     },
+}
+
+impl From<NodeFilesError> for Error {
+    fn from(error: NodeFilesError) -> Self {
+        use FileError::{Denied, Locked, LockedHere, OpenToOthers};
+        let kind = match &error {
+            NodeFilesError::File(OpenToOthers { .. } | Denied { .. } | Locked { .. } | LockedHere { .. }) => {
+                ErrorKind::Permission
+            }
+            _ => ErrorKind::Configuration,
+        };
+        Self::new(kind, error)
+    }
 }

@@ -292,7 +292,9 @@ fn hints(wish: &Wish, files: &NodeFiles) {
     if text("bootstrap_servers").is_empty() {
         eprintln!("The config names no broker yet: give --bootstrap HOST:PORT, or set `bootstrap_servers` in it.");
     } else if text("security_protocol").ends_with("SSL") {
-        eprintln!("The broker will be asked for TLS; for one without, give --security-protocol PLAINTEXT.");
+        eprintln!(
+            "The config asks for TLS, which this release has not yet; for a broker without, give --security-protocol PLAINTEXT."
+        );
     }
     if wish.plan.role.needs_controller() {
         eprintln!("A {} gets keys only where a controller runs.", wish.plan.role);

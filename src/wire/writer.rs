@@ -27,7 +27,7 @@ impl Writer {
     }
 
     pub(crate) fn nil(&mut self) -> &mut Self {
-        self.put(|out| encode::write_nil(out))
+        self.put(encode::write_nil)
     }
 
     pub(crate) fn bool(&mut self, value: bool) -> &mut Self {

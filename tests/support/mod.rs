@@ -12,6 +12,7 @@
 #![allow(dead_code, unused_imports, reason = "each test file uses its own part of this")]
 
 pub mod broker;
+pub mod fleet;
 pub mod peer;
 
 use std::io::Write as _;

@@ -1,0 +1,132 @@
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use crate::keys::{Ephemeral, KeyIndex};
+
+/// One set of keys that was asked for, with everything that opens its answers.
+///
+/// DIFFERENCE: the ephemeral secrets and every `random0` stay valid until all indices have arrived or the request has
+/// expired, so that several producers may answer one request, in any order. Others drop them at the first reply and at
+/// each repeat.
+#[derive(Debug)]
+pub struct Asked {
+    /// Names the set for as long as it is open.
+    pub number: u64,
+    /// What hasn't arrived yet.
+    pub missing: BTreeSet<KeyIndex>,
+    /// The secret halves, in order of preference.
+    pub ephemerals: Vec<Ephemeral>,
+    /// When the answers stop being of use, on the monotonic clock.
+    pub expires: Duration,
+    /// When to ask again, on the monotonic clock.
+    pub next: Duration,
+    /// The pause after the next repeat.
+    pub pause: Duration,
+    asked: BTreeSet<KeyIndex>,
+    randoms: VecDeque<[u8; 32]>,
+}
+
+/// All open requests for one root; bounded, the oldest goes first.
+#[derive(Debug, Default)]
+pub struct Outstanding {
+    sets: VecDeque<Asked>,
+}
+
+impl Asked {
+    /// A set that was not sent yet.
+    #[must_use]
+    pub fn new(number: u64, asked: BTreeSet<KeyIndex>, ephemerals: Vec<Ephemeral>, expires: Duration) -> Self {
+        let (next, pause) = (Duration::ZERO, Duration::from_secs(1));
+        Self { number, missing: asked.clone(), ephemerals, expires, next, pause, asked, randoms: VecDeque::new() }
+    }
+
+    /// Whether an index belongs to this set, arrived or not: a second answer for it is of use, since the first may be false.
+    #[must_use]
+    pub fn asked_for(&self, index: &KeyIndex) -> bool {
+        self.asked.contains(index)
+    }
+
+    /// Whether any message went out for it.
+    #[must_use]
+    pub fn was_sent(&self) -> bool {
+        !self.randoms.is_empty()
+    }
+
+    /// An index has arrived. The last one leaves the set open for [`GRACE`], for answers of other producers.
+    pub fn arrived(&mut self, index: &KeyIndex, mono: Duration) {
+        if self.missing.remove(index) && self.missing.is_empty() {
+            self.expires = self.expires.min(mono + GRACE);
+        }
+    }
+
+    /// Remembers the `random0` of one more message for this set.
+    pub fn sent(&mut self, random0: [u8; 32]) {
+        if self.randoms.len() >= MAX_RANDOMS {
+            self.randoms.pop_front();
+        }
+        self.randoms.push_back(random0);
+    }
+}
+
+impl Outstanding {
+    /// Adds a set; the oldest is dropped, and its secrets wiped, when there are too many.
+    pub fn add(&mut self, asked: Asked) {
+        if self.sets.len() >= MAX_SETS {
+            self.sets.pop_front();
+        }
+        self.sets.push_back(asked);
+    }
+
+    /// Whether an index is being asked for.
+    #[must_use]
+    pub fn asks_for(&self, index: &KeyIndex) -> bool {
+        self.sets.iter().any(|asked| asked.missing.contains(index))
+    }
+
+    /// The set that a reply answers.
+    pub fn answered_by(&mut self, random0: &[u8]) -> Option<&mut Asked> {
+        self.sets.iter_mut().find(|asked| asked.randoms.iter().any(|random| random == random0))
+    }
+
+    /// Whether any `random0` of ours stands in `bytes`: a reply without one can't be for us and needn't be verified.
+    #[must_use]
+    pub fn may_answer(&self, bytes: &[u8]) -> bool {
+        let randoms: BTreeSet<&[u8]> =
+            self.sets.iter().flat_map(|asked| asked.randoms.iter().map(<[u8; 32]>::as_slice)).collect();
+        !randoms.is_empty() && bytes.windows(32).any(|window| randoms.contains(window))
+    }
+
+    /// A set by its number.
+    pub fn get_mut(&mut self, number: u64) -> Option<&mut Asked> {
+        self.sets.iter_mut().find(|asked| asked.number == number)
+    }
+
+    /// An index that nobody waits for any more: it isn't asked for again, but an answer is still taken.
+    pub fn forget(&mut self, index: &KeyIndex, mono: Duration) {
+        self.sets.iter_mut().for_each(|asked| asked.arrived(index, mono));
+    }
+
+    /// Drops what has expired.
+    pub fn sweep(&mut self, mono: Duration) {
+        self.sets.retain(|asked| asked.expires > mono);
+    }
+
+    /// Every open set.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Asked> {
+        self.sets.iter_mut()
+    }
+
+    /// Every open set.
+    pub fn iter(&self) -> impl Iterator<Item = &Asked> {
+        self.sets.iter()
+    }
+}
+
+/// Sets that may be open for one root.
+const MAX_SETS: usize = 32;
+
+/// Repeats of one set whose answers are still taken.
+const MAX_RANDOMS: usize = 16;
+
+/// How long a set stays open after its last index has arrived.
+const GRACE: Duration = Duration::from_secs(120);

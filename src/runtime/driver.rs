@@ -1,0 +1,176 @@
+//! Does what an engine can't: the network, signing that may take long, the passing of time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+use super::event::Event;
+use super::follower::Follower;
+use super::machine::{Job, Machine};
+use crate::engine::{ActionId, Draft, Failure, Outcome, SignJob};
+use crate::topic::{Naming, Role};
+use crate::transport::{Outgoing, Transport, TransportError, TransportErrorKind};
+
+/// Everything that the driver's tasks share.
+pub(super) struct Driver {
+    pub(super) machine: Arc<Machine>,
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) naming: Naming,
+    /// Notified when serializers or deserializers ask for something.
+    pub(super) wake: Arc<Notify>,
+    /// Jobs that aren't done yet.
+    pub(super) busy: AtomicUsize,
+    pub(super) signing: Arc<Semaphore>,
+}
+
+impl Driver {
+    /// Runs until dropped. May panic where a transport does: the supervisor starts it again.
+    pub(super) async fn run(self: Arc<Self>, jobs: &mut mpsc::UnboundedReceiver<Job>) {
+        let follower = Arc::new(Follower::new(self.machine.clone(), self.transport.clone(), self.naming.clone()));
+        let mut tasks = JoinSet::new();
+        let reading = follower.clone();
+        tasks.spawn(async move { reading.run().await });
+        loop {
+            let wake_at = self.machine.schedule();
+            let pause = wake_at.map_or(LONG, |at| at.saturating_sub(self.machine.now().mono));
+            tokio::select! {
+                Some(job) = jobs.recv() => self.start(job, &follower, &mut tasks),
+                () = self.wake.notified() => self.attend().await,
+                () = tokio::time::sleep(pause) => self.attend().await,
+                Some(Err(ended)) = tasks.join_next(), if !tasks.is_empty() => {
+                    if let Ok(panic) = ended.try_into_panic() {
+                        follower.forget_all();
+                        std::panic::resume_unwind(panic);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until no job is under way, or the time is over.
+    pub(super) async fn flush(&self, within: Duration) {
+        let end = tokio::time::Instant::now() + within;
+        while self.busy.load(Ordering::Acquire) > 0 && tokio::time::Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// The engine may write files, so it is called on a thread that may block.
+    async fn attend(&self) {
+        let machine = self.machine.clone();
+        let _ = tokio::task::spawn_blocking(move || machine.attend()).await;
+    }
+
+    fn start(self: &Arc<Self>, job: Job, follower: &Arc<Follower>, tasks: &mut JoinSet<()>) {
+        let driver = self.clone();
+        match job {
+            Job::Follow(id, topic, from) => {
+                let follower = follower.clone();
+                if let Role::Reqs(root) = self.naming.role_of(&topic) {
+                    tasks.spawn(async move { driver.prepare_topics(&root).await });
+                }
+                tasks.spawn(async move { follower.follow(id, topic, from).await });
+            }
+            Job::Sign(id, job) => {
+                let counted = Counted::new(&driver);
+                tasks.spawn(async move {
+                    driver.sign(id, job).await;
+                    drop(counted);
+                });
+            }
+            Job::Produce(id, draft) => {
+                let counted = Counted::new(&driver);
+                tasks.spawn(async move {
+                    driver.produce(id, draft).await;
+                    drop(counted);
+                });
+            }
+        }
+    }
+
+    async fn sign(&self, id: ActionId, SignJob { slot, message }: SignJob) {
+        let Some(signer) = self.machine.signer(slot) else { return };
+        let Ok(_permit) = self.signing.clone().acquire_owned().await else { return };
+        let machine = self.machine.clone();
+        let _ = tokio::task::spawn_blocking(move || {
+            let signed = signer.sign(&message).map(Outcome::Signed);
+            machine.done(id, signed.map_err(|error| Failure::Other(error.to_string())));
+        })
+        .await;
+    }
+
+    async fn produce(&self, id: ActionId, draft: Draft) {
+        let result = self.send(&draft).await;
+        let machine = self.machine.clone();
+        let failure = |error: TransportError| match error.kind() {
+            TransportErrorKind::TooLarge => Failure::TooLarge(error.to_string()),
+            _ => Failure::Other(error.to_string()),
+        };
+        let result = result.map(|()| Outcome::Done).map_err(failure);
+        let _ = tokio::task::spawn_blocking(move || machine.done(id, result)).await;
+    }
+
+    /// A key message that arrives twice does no harm, so what may have failed is sent again for a while.
+    async fn send(&self, draft: &Draft) -> Result<(), TransportError> {
+        let end = tokio::time::Instant::now() + SEND_WITHIN;
+        let mut pause = Duration::from_millis(50);
+        loop {
+            let now = self.machine.now().wall.as_millis();
+            let record = Outgoing::new(Some(draft.key.clone()), Some(draft.value.clone())).at(now);
+            let error = match self.transport.produce(&draft.topic, 0, vec![record], CALL_WITHIN).await {
+                Ok(_) => return Ok(()),
+                Err(error) => error,
+            };
+            if error.kind() == TransportErrorKind::UnknownTopic {
+                self.transport.create_topic(&draft.topic, 1, CALL_WITHIN).await?;
+            } else if !error.is_retriable() || tokio::time::Instant::now() >= end {
+                return Err(error);
+            }
+            if tokio::time::Instant::now() >= end {
+                return Err(error);
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(1));
+        }
+    }
+
+    /// A producer makes all key topics of a root, so that a consumer's first request needn't.
+    async fn prepare_topics(&self, root: &crate::topic::Root) {
+        for topic in [self.naming.keys(root), self.naming.subs(root)] {
+            if matches!(self.transport.partitions(&topic, CALL_WITHIN).await, Ok(None))
+                && let Err(error) = self.transport.create_topic(&topic, 1, CALL_WITHIN).await
+            {
+                let (what, why) = (format!("creating topic {topic}"), error.to_string());
+                self.machine.report(Event::Broker { what, why });
+            }
+        }
+    }
+}
+
+/// One job under way.
+struct Counted(Arc<Driver>);
+
+impl Counted {
+    fn new(driver: &Arc<Driver>) -> Self {
+        driver.busy.fetch_add(1, Ordering::AcqRel);
+        Self(driver.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.busy.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// How long one call to the broker may take.
+const CALL_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long a key message is tried.
+const SEND_WITHIN: Duration = Duration::from_secs(20);
+
+/// How long to sleep when nothing is due.
+const LONG: Duration = Duration::from_secs(3600);

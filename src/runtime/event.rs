@@ -1,0 +1,63 @@
+use tracing::{debug, info, warn};
+
+use crate::engine::{Notice, Rejection};
+use crate::keys::{KeyIndex, SigningPublicKey};
+use crate::topic::Root;
+
+/// Something that happened in a node's background, for whoever listens: see [`super::Node::events`].
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// Something that the operator should know.
+    Notice(Notice),
+    /// Something that was refused.
+    Rejected(Rejection),
+    /// Two producers claim one key index. Both secrets are kept; the messages themselves tell which is right.
+    Conflict {
+        /// The root.
+        root: Root,
+        /// The index.
+        index: KeyIndex,
+        /// Who signed the reply that came later.
+        signer: SigningPublicKey,
+    },
+    /// A key topic has several partitions: all are read, partition 0 is written.
+    SeveralPartitions {
+        /// The topic.
+        topic: String,
+        /// How many.
+        count: usize,
+    },
+    /// The broker failed, and is asked again.
+    Broker {
+        /// What was being done.
+        what: String,
+        /// Why it failed.
+        why: String,
+    },
+    /// The background task failed, and was started again.
+    Restarted {
+        /// Why.
+        why: String,
+    },
+}
+
+impl Event {
+    /// Writes the event to the log.
+    pub(super) fn log(&self) {
+        match self {
+            Self::Notice(notice @ (Notice::Asked { .. } | Notice::Answered { .. })) => debug!("{notice}"),
+            Self::Notice(notice @ (Notice::ListChanged { .. } | Notice::ChainRenewed { .. })) => info!("{notice}"),
+            Self::Notice(notice) => warn!("{notice}"),
+            Self::Rejected(Rejection { source, reason }) => warn!(topic = source, "refused: {reason}"),
+            Self::Conflict { root, index, signer } => {
+                warn!("{signer} gave another secret for key {index} of {root} than was known; both are kept");
+            }
+            Self::SeveralPartitions { topic, count } => {
+                warn!("topic {topic} has {count} partitions where key topics have one; all are read, 0 is written");
+            }
+            Self::Broker { what, why } => warn!("{what} failed and is tried again: {why}"),
+            Self::Restarted { why } => warn!("the background task failed and was started again: {why}"),
+        }
+    }
+}

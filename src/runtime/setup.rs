@@ -7,11 +7,10 @@ use getrandom::rand_core::UnwrapErr;
 use tracing::warn;
 
 use super::machine::NodeStore;
-use super::node_files::{List, NodeFiles, NodeFilesError};
+use super::node_files::{List, NodeFiles};
 use crate::chain::{self, Extra, LeafKey, Restrictions, TEMPORARY_ROOT_SEED, TrustLists, Usage};
 use crate::engine::{Change, NodeSetup, OwnKey, Settings};
 use crate::error::{Error, ErrorKind};
-use crate::files::FileError;
 use crate::keys::{SigningKey, SigningPublicKey};
 use crate::store::OldKeys;
 use crate::store::config::NodeSettings;
@@ -103,17 +102,6 @@ impl NodeStore for FileStore {
                 Change::Deny(certificate) => files.save_listed(List::Deny, &certificate)?,
             })
         })
-    }
-}
-
-impl From<NodeFilesError> for Error {
-    fn from(error: NodeFilesError) -> Self {
-        let kind = match &error {
-            NodeFilesError::File(FileError::Missing { .. }) => ErrorKind::Configuration,
-            NodeFilesError::File(_) => ErrorKind::Permission,
-            _ => ErrorKind::Configuration,
-        };
-        Self::new(kind, error)
     }
 }
 

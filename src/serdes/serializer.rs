@@ -81,6 +81,12 @@ impl Serializer {
         }
     }
 
+    /// Whether there is a durable secret for this topic, so that serializing returns at once.
+    #[must_use]
+    pub fn is_ready(&self, topic: &str) -> bool {
+        self.keyring.current(&self.naming.root_of(topic)).is_some()
+    }
+
     /// Makes the secrets for these topics ready ahead, with one write for all of them.
     ///
     /// # Errors

@@ -121,7 +121,7 @@ const WORLD: &[(&[&str], &[&str])] = &[
     (&["std", "fs"], &["files", "bin"]),
     (&["std", "net"], &["transport", "kafka", "runtime", "bin"]),
     (&["std", "process"], &["files", "bin"]),
-    (&["SystemTime", "now"], &["runtime", "bin"]),
+    (&["SystemTime", "now"], &["runtime", "client", "bin"]),
     (&["Instant", "now"], &["transport", "runtime", "client", "bin"]),
 ];
 

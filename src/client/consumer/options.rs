@@ -1,0 +1,135 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// What a [`Consumer`](super::Consumer) reads, and how.
+///
+/// ```
+/// use kafkacrypto::client::{ConsumerOptions, Start};
+///
+/// let options = ConsumerOptions::new(Start::Tail(10)).partitions([0, 1]).partition_from(1, Start::Offset(42));
+/// assert_eq!(options.start_of(0), Start::Tail(10));
+/// assert_eq!(options.start_of(1), Start::Offset(42));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsumerOptions {
+    pub(super) partitions: Option<BTreeSet<i32>>,
+    pub(super) start: Start,
+    pub(super) starts: BTreeMap<i32, Start>,
+    pub(super) out_of_range: OutOfRange,
+    pub(super) stop_at_end: bool,
+    pub(super) wait_for_keys: Duration,
+    pub(super) buffer_bytes: usize,
+    pub(super) notice_partitions: Duration,
+    pub(super) request_timeout: Duration,
+}
+
+/// Where reading of a partition starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Start {
+    /// At the first record that is still there.
+    Beginning,
+    /// After the last record: only what comes from now on.
+    End,
+    /// At this offset.
+    Offset(i64),
+    /// At the first record of this time or later (milliseconds since 1970).
+    Time(i64),
+    /// This many offsets before the end.
+    Tail(u64),
+}
+
+/// What happens when the offset that is to be read isn't there. It is reported in each case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OutOfRange {
+    /// Reading goes on at the first record that is still there.
+    Beginning,
+    /// Reading goes on after the last record.
+    End,
+    /// Reading of that partition ends.
+    Fail,
+}
+
+impl ConsumerOptions {
+    /// All partitions of the topic, new ones too, from here on.
+    #[must_use]
+    pub fn new(start: Start) -> Self {
+        Self {
+            partitions: None,
+            start,
+            starts: BTreeMap::new(),
+            out_of_range: OutOfRange::Beginning,
+            stop_at_end: false,
+            wait_for_keys: Duration::from_secs(10),
+            buffer_bytes: 64 * 1024 * 1024,
+            notice_partitions: Duration::from_secs(60),
+            request_timeout: Duration::from_secs(10),
+        }
+    }
+
+    /// Only these partitions.
+    #[must_use]
+    pub fn partitions(mut self, partitions: impl IntoIterator<Item = i32>) -> Self {
+        self.partitions = Some(partitions.into_iter().collect());
+        self
+    }
+
+    /// Another start for one partition: to go on where an earlier consumer had got to.
+    #[must_use]
+    pub fn partition_from(mut self, partition: i32, start: Start) -> Self {
+        self.starts.insert(partition, start);
+        self
+    }
+
+    /// What happens when an offset isn't there: at first, reading goes on at the beginning.
+    #[must_use]
+    pub fn out_of_range(mut self, choice: OutOfRange) -> Self {
+        self.out_of_range = choice;
+        self
+    }
+
+    /// Whether to end where the topic ended when reading started. A topic that doesn't exist is then an error, too;
+    /// without this it is waited for.
+    #[must_use]
+    pub fn stop_at_end(mut self, stop: bool) -> Self {
+        self.stop_at_end = stop;
+        self
+    }
+
+    /// How long the first record of an unknown key waits for that key (10 seconds at first, as
+    /// `deser_initial_wait_intervals` has it); those behind it in the partition wait with it. Later records of a key that
+    /// didn't come don't wait. Zero: nothing ever waits.
+    #[must_use]
+    pub fn wait_for_keys(mut self, wait: Duration) -> Self {
+        self.wait_for_keys = wait;
+        self
+    }
+
+    /// About how many bytes are read ahead, for all partitions together: 64 MiB at first.
+    #[must_use]
+    pub fn buffer_bytes(mut self, bytes: usize) -> Self {
+        self.buffer_bytes = bytes;
+        self
+    }
+
+    /// How often new partitions are looked for: every minute at first.
+    #[must_use]
+    pub fn notice_partitions(mut self, every: Duration) -> Self {
+        self.notice_partitions = every;
+        self
+    }
+
+    /// How long a request may take, beyond what it is meant to wait: 10 seconds at first.
+    #[must_use]
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.request_timeout = timeout;
+        self
+    }
+
+    /// Where reading of a partition starts.
+    #[must_use]
+    pub fn start_of(&self, partition: i32) -> Start {
+        self.starts.get(&partition).copied().unwrap_or(self.start)
+    }
+}

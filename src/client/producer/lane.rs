@@ -1,0 +1,170 @@
+//! The records of one partition on their way to the broker: in order, one request at a time.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::topics::Topics;
+use super::{Delivery, ProducerOptions};
+use crate::client::SendError;
+use crate::transport::{Outgoing, Transport, TransportError, TransportErrorKind};
+
+/// A record that is encrypted and waits for delivery. What it takes of the buffer is given back when it goes.
+pub(super) struct Item {
+    pub(super) record: Outgoing,
+    pub(super) bytes: usize,
+    pub(super) deadline: Instant,
+    pub(super) answer: oneshot::Sender<Result<Delivery, SendError>>,
+    pub(super) _room: OwnedSemaphorePermit,
+}
+
+/// What all lanes of a producer share.
+pub(super) struct Road {
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) options: ProducerOptions,
+    pub(super) topics: Topics,
+    pub(super) flushing: AtomicUsize,
+    pub(super) hurry: Notify,
+    pub(super) unclaimed: Mutex<Option<SendError>>,
+}
+
+impl Road {
+    /// The first failure that nobody has waited for, since the last call.
+    pub(super) fn take_unclaimed(&self) -> Option<SendError> {
+        self.unclaimed.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// One partition.
+pub(super) struct Lane {
+    pub(super) road: Arc<Road>,
+    pub(super) topic: Arc<str>,
+    pub(super) partition: i32,
+}
+
+impl Lane {
+    /// Delivers until all senders are gone and all is delivered.
+    pub(super) async fn run(self, mut items: UnboundedReceiver<Item>) {
+        while let Some(first) = items.recv().await {
+            let batch = self.gather(first, &mut items).await;
+            self.deliver(batch).await;
+        }
+    }
+
+    /// As many records as fit in a request and come in time.
+    async fn gather(&self, first: Item, items: &mut UnboundedReceiver<Item>) -> Vec<Item> {
+        let until = Instant::now() + self.road.options.linger;
+        let (mut bytes, mut batch) = (first.bytes, vec![first]);
+        while bytes < self.road.options.batch_bytes && batch.len() < BATCH_RECORDS {
+            let next = match items.try_recv() {
+                Ok(item) => Some(item),
+                Err(TryRecvError::Empty) => self.linger(items, until).await,
+                Err(TryRecvError::Disconnected) => None,
+            };
+            let Some(item) = next else { break };
+            bytes = bytes.saturating_add(item.bytes);
+            batch.push(item);
+        }
+        batch
+    }
+
+    /// Waits for one more record, unless somebody is in a hurry.
+    async fn linger(&self, items: &mut UnboundedReceiver<Item>, until: Instant) -> Option<Item> {
+        let hurry = self.road.hurry.notified();
+        tokio::pin!(hurry);
+        hurry.as_mut().enable();
+        if self.road.flushing.load(Ordering::Acquire) > 0 || until <= Instant::now() {
+            return None;
+        }
+        tokio::select! {
+            item = timeout_at(until, items.recv()) => item.ok().flatten(),
+            () = hurry => None,
+        }
+    }
+
+    /// Sends a batch; what is too large goes in halves, the first one first.
+    async fn deliver(&self, batch: Vec<Item>) {
+        let mut rest = vec![batch];
+        while let Some(mut batch) = rest.pop() {
+            let result = self.send(&batch).await;
+            if matches!(&result, Err(SendError::NotDelivered { source, .. }) if source.kind() == TransportErrorKind::TooLarge)
+                && batch.len() > 1
+            {
+                let second = batch.split_off(batch.len() / 2);
+                rest.extend([second, batch]);
+                continue;
+            }
+            self.answer(batch, &result);
+        }
+    }
+
+    /// Sends one request, again as long as that can't double it (or may).
+    async fn send(&self, batch: &[Item]) -> Result<Vec<i64>, SendError> {
+        let options = &self.road.options;
+        let deadline = batch.iter().map(|item| item.deadline).min().unwrap_or_else(Instant::now);
+        let (mut pause, mut may_have_arrived) = (FIRST_PAUSE, false);
+        loop {
+            let within = options.request_timeout.min(deadline.saturating_duration_since(Instant::now()));
+            if within.is_zero() {
+                let message = format!("its time of {:?} was over before it could be sent", options.delivery_timeout);
+                return Err(self.failed(TransportError::new(TransportErrorKind::TimedOut, message), may_have_arrived));
+            }
+            let records = batch.iter().map(|item| item.record.clone()).collect();
+            let sent = self.road.transport.produce(&self.topic, self.partition, records, within).await;
+            let Err(error) = sent else { return sent.map_err(|error| self.failed(error, false)) };
+            let ambiguous = error.may_have_arrived();
+            may_have_arrived |= ambiguous;
+            let again = error.is_retriable() && (!ambiguous || options.allow_duplicates);
+            if !again || Instant::now() + pause >= deadline {
+                return Err(self.failed(error, may_have_arrived));
+            }
+            tracing::debug!(topic = &*self.topic, partition = self.partition, %error, "sending is tried again");
+            sleep(pause).await;
+            pause = LONGEST_PAUSE.min(pause * 2);
+        }
+    }
+
+    fn answer(&self, batch: Vec<Item>, result: &Result<Vec<i64>, SendError>) {
+        let mut offsets = result.as_deref().unwrap_or_default().iter();
+        for item in batch {
+            let one = match result {
+                Err(error) => Err(error.clone()),
+                Ok(_) => offsets.next().map(|offset| self.delivery(*offset)).ok_or_else(|| self.no_offset()),
+            };
+            if let Err(Err(error)) = item.answer.send(one) {
+                tracing::warn!(topic = &*self.topic, partition = self.partition, %error, "a record wasn't delivered");
+                let mut unclaimed = self.road.unclaimed.lock().unwrap_or_else(PoisonError::into_inner);
+                unclaimed.get_or_insert(error);
+            }
+        }
+    }
+
+    fn delivery(&self, offset: i64) -> Delivery {
+        Delivery { topic: self.topic.clone(), partition: self.partition, offset }
+    }
+
+    fn no_offset(&self) -> SendError {
+        let message = "the broker answered for fewer records than were sent";
+        self.failed(TransportError::new(TransportErrorKind::Corrupt, message), true)
+    }
+
+    fn failed(&self, source: TransportError, may_have_arrived: bool) -> SendError {
+        if source.kind() == TransportErrorKind::UnknownTopic {
+            self.road.topics.forget(&self.topic);
+        }
+        let (topic, partition) = (self.topic.clone(), self.partition);
+        match may_have_arrived {
+            true => SendError::MayHaveArrived { topic, partition, source },
+            false => SendError::NotDelivered { topic, partition: Some(partition), source },
+        }
+    }
+}
+
+const BATCH_RECORDS: usize = 10_000;
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);

@@ -1,0 +1,373 @@
+//! Sends records: encrypts them, chooses their partitions, and delivers them in order.
+
+mod lane;
+mod options;
+#[cfg(test)]
+mod tests;
+mod topics;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::Instant;
+
+pub use options::ProducerOptions;
+
+use lane::{Item, Lane, Road};
+use topics::{Known, Topics};
+
+use super::{Partitioning, SendError, partition_of};
+use crate::serdes::{SerializeError, Serializer};
+use crate::transport::{Headers, Outgoing, Transport};
+
+/// Encrypts records and sends them. Clones are the same producer.
+///
+/// # Order
+///
+/// Records that are queued one after another (each call awaited before the next) reach their partition in that order;
+/// one request at a time is under way for each partition, and a failed one is tried again before the next one goes. So
+/// records of one key stay in order, unless the topic gets more partitions, as with every Kafka client. A record that is
+/// given up leaves a gap: those behind it are sent all the same.
+///
+/// # What the broker sees
+///
+/// Topic, partition, headers, time and size of each record, and whether key and value are null; not the key, and not
+/// even whether two records share one, beyond that equal keys share a partition.
+/// [`Partitioning::IgnoreKeys`] hides that too.
+///
+/// Compaction (`cleanup.policy=compact`) can't work: the broker keeps the last record of each key, and encrypted keys
+/// all differ, so nothing is ever compacted, and a tombstone deletes nothing. Use time or size to limit a topic, and keep
+/// the latest state of each key in the consumer, or write snapshots. If the broker *may* see a key, put a pseudonym of it
+/// in front of another client's record key and encrypt the value alone.
+///
+/// # Duplicates
+///
+/// A request is tried again as long as the broker can't have the records. Once an answer is lost, sending fails with
+/// [`SendError::MayHaveArrived`], unless [duplicates are allowed](ProducerOptions::allow_duplicates).
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use kafkacrypto::{keyring::*, keys::{KeyIndex, Purpose}, secret::Secret, serdes::Serializer, topic::Root};
+/// # struct Ready;
+/// # impl Prepare for Ready {
+/// #     fn prepare(&self, _: &[Root]) -> Result<(), PrepareError> { Ok(()) }
+/// # }
+/// # let mut rng = getrandom::rand_core::UnwrapErr(getrandom::SysRng);
+/// # let keyring = Arc::new(Keyring::new());
+/// # let secret = ProducerSecret::new(Root::new("lab"), KeyIndex::Short(1), Secret::random(&mut rng), &mut rng);
+/// # assert_eq!(keyring.install_producer(secret), Learned::New);
+/// # let serializer = |purpose| Serializer::new(keyring.clone(), Arc::default(), Arc::new(Ready), purpose);
+/// # let (keys, values) = (serializer(Purpose::Key), serializer(Purpose::Value));
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// use kafkacrypto::client::{Producer, ProducerOptions, ProducerRecord};
+/// use kafkacrypto::transport::memory::Broker;
+///
+/// let broker = Broker::new();
+/// let producer = Producer::new(Arc::new(broker.transport()), keys, values, ProducerOptions::new());
+/// let delivery = producer.send(ProducerRecord::new("lab.sensor").key("a").value("21.5")).await?;
+/// assert_eq!((delivery.partition, delivery.offset), (0, 0));
+/// assert_ne!(broker.records("lab.sensor", 0)[0].value.as_deref(), Some(&b"21.5"[..]));
+/// producer.close().await?;
+/// # Ok::<(), kafkacrypto::client::SendError>(()) }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct Producer {
+    shared: Arc<Shared>,
+}
+
+/// A record to be sent. The default of everything is "none".
+#[derive(Clone, PartialEq, Eq)]
+pub struct ProducerRecord {
+    /// Its topic.
+    pub topic: Arc<str>,
+    /// Its partition; chosen by the producer if there is none.
+    pub partition: Option<i32>,
+    /// Its key, in the clear; null if there is none.
+    pub key: Option<Vec<u8>>,
+    /// Its value, in the clear; null if there is none.
+    pub value: Option<Vec<u8>>,
+    /// Its headers. They are not encrypted.
+    pub headers: Headers,
+    /// Milliseconds since 1970; now if there is none.
+    pub timestamp_ms: Option<i64>,
+}
+
+/// Where a record is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// Its topic.
+    pub topic: Arc<str>,
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+}
+
+/// A record that is on its way: a future of what becomes of it. Dropping it stops nothing.
+#[derive(Debug)]
+#[must_use = "whether the record is delivered is known only here, or by Producer::flush"]
+pub struct Queued(oneshot::Receiver<Result<Delivery, SendError>>);
+
+impl Producer {
+    /// A producer over a transport, with a node's serializers for keys and for values.
+    #[must_use]
+    pub fn new(transport: Arc<dyn Transport>, keys: Serializer, values: Serializer, options: ProducerOptions) -> Self {
+        let room = Arc::new(Semaphore::new(usize::try_from(options.buffer_bytes).unwrap_or(usize::MAX)));
+        let road = Road {
+            transport,
+            options,
+            topics: Topics::default(),
+            flushing: AtomicUsize::new(0),
+            hurry: Notify::new(),
+            unclaimed: Mutex::default(),
+        };
+        Self { shared: Arc::new(Shared { road: Arc::new(road), keys, values, lanes: Mutex::default(), room }) }
+    }
+
+    /// Sends a record and waits until the broker has it.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn send(&self, record: ProducerRecord) -> Result<Delivery, SendError> {
+        self.queue(record).await?.await
+    }
+
+    /// Encrypts a record and puts it in line. Waits only while the buffer is full, or for the partitions of a topic that
+    /// is new, or for a new secret to be written to the disk. Records that go on being queued share requests.
+    ///
+    /// # Errors
+    /// [`SendError`]: it isn't in line.
+    pub async fn queue(&self, record: ProducerRecord) -> Result<Queued, SendError> {
+        let shared = &self.shared;
+        let partition = shared.partition(&record).await?;
+        let room = shared.room(&record).await?;
+        let deadline = Instant::now() + shared.road.options.delivery_timeout;
+        let (topic, bytes) = (record.topic.clone(), record.size());
+        let record = shared.seal(record).await?;
+        let (answer, queued) = oneshot::channel();
+        shared.enqueue(topic, partition, Item { record, bytes, deadline, answer, _room: room })?;
+        Ok(Queued(queued))
+    }
+
+    /// Waits until all that was queued is delivered or has failed.
+    ///
+    /// # Errors
+    /// The first failure since the last flush of a record whose [`Queued`] was dropped.
+    pub async fn flush(&self) -> Result<(), SendError> {
+        let road = &self.shared.road;
+        road.flushing.fetch_add(1, Ordering::AcqRel);
+        let hurried = Hurried(road);
+        road.hurry.notify_waiters();
+        // Whoever has the whole buffer knows that nothing is in it; the semaphore is fair.
+        let all = self.shared.room.acquire_many(road.options.buffer_bytes).await;
+        drop((all, hurried));
+        road.take_unclaimed().map_or(Ok(()), Err)
+    }
+
+    /// Flushes, and takes nothing more; the clones don't either.
+    ///
+    /// # Errors
+    /// Those of [`Producer::flush`]; the producer is closed all the same.
+    pub async fn close(&self) -> Result<(), SendError> {
+        let flushed = self.flush().await;
+        self.shared.room.close();
+        self.shared.lanes().clear();
+        flushed
+    }
+}
+
+impl fmt::Debug for Producer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer").field("options", &self.shared.road.options).finish_non_exhaustive()
+    }
+}
+
+impl ProducerRecord {
+    /// A record with neither key nor value.
+    #[must_use]
+    pub fn new(topic: impl Into<Arc<str>>) -> Self {
+        let headers = Headers::new();
+        Self { topic: topic.into(), partition: None, key: None, value: None, headers, timestamp_ms: None }
+    }
+
+    /// Sets the key.
+    #[must_use]
+    pub fn key(mut self, key: impl Into<Vec<u8>>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// Sets the value.
+    #[must_use]
+    pub fn value(mut self, value: impl Into<Vec<u8>>) -> Self {
+        self.value = Some(value.into());
+        self
+    }
+
+    /// Sets the partition.
+    #[must_use]
+    pub fn partition(mut self, partition: i32) -> Self {
+        self.partition = Some(partition);
+        self
+    }
+
+    /// Adds a header. Headers are not encrypted.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: Option<Vec<u8>>) -> Self {
+        self.headers.push((name.into(), value));
+        self
+    }
+
+    /// Sets the time, in milliseconds since 1970.
+    #[must_use]
+    pub fn at(mut self, timestamp_ms: i64) -> Self {
+        self.timestamp_ms = Some(timestamp_ms);
+        self
+    }
+
+    /// About what it takes, encrypted, in memory and on the wire.
+    fn size(&self) -> usize {
+        let part = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, |bytes| bytes.len().saturating_add(ENCRYPTION));
+        let header = |(name, value): &(String, Option<Vec<u8>>)| name.len() + value.as_ref().map_or(0, Vec::len);
+        OVERHEAD + part(&self.key) + part(&self.value) + self.headers.iter().map(header).sum::<usize>()
+    }
+}
+
+/// Payloads stay out of logs.
+impl fmt::Debug for ProducerRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { topic, partition, key, value, headers, timestamp_ms } = self;
+        f.debug_struct("ProducerRecord")
+            .field("topic", topic)
+            .field("partition", partition)
+            .field("key_bytes", &key.as_ref().map(Vec::len))
+            .field("value_bytes", &value.as_ref().map(Vec::len))
+            .field("headers", &headers.len())
+            .field("timestamp_ms", timestamp_ms)
+            .finish()
+    }
+}
+
+impl Future for Queued {
+    type Output = Result<Delivery, SendError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        // Nobody answers only if the runtime that delivers is gone.
+        Pin::new(&mut self.0).poll(context).map(|answer| answer.unwrap_or(Err(SendError::Closed)))
+    }
+}
+
+type Lanes = HashMap<(Arc<str>, i32), UnboundedSender<Item>>;
+
+struct Shared {
+    road: Arc<Road>,
+    keys: Serializer,
+    values: Serializer,
+    lanes: Mutex<Lanes>,
+    room: Arc<Semaphore>,
+}
+
+impl Shared {
+    async fn partition(&self, record: &ProducerRecord) -> Result<i32, SendError> {
+        let topics = &self.road.topics;
+        let known = topics.get(&*self.road.transport, &record.topic, &self.road.options).await.map_err(|source| {
+            SendError::NotDelivered { topic: record.topic.clone(), partition: record.partition, source }
+        })?;
+        let wanted = match (record.partition, self.road.options.partitioning) {
+            (Some(partition), _) | (None, Partitioning::Fixed(partition)) => Some(partition),
+            _ => None,
+        };
+        let chosen = match wanted {
+            Some(partition) => known.partitions.contains(&partition).then_some(partition),
+            None => choose(&known, record, self.road.options.partitioning),
+        };
+        let (topic, count) = (record.topic.clone(), known.partitions.len());
+        chosen.ok_or(SendError::NoSuchPartition { topic, partition: wanted.unwrap_or(0), count })
+    }
+
+    async fn room(&self, record: &ProducerRecord) -> Result<OwnedSemaphorePermit, SendError> {
+        let bytes = u32::try_from(record.size()).unwrap_or(u32::MAX).min(self.road.options.buffer_bytes);
+        self.room.clone().acquire_many_owned(bytes).await.map_err(|_| SendError::Closed)
+    }
+
+    /// Encrypts; on a blocking thread when a secret has to become durable first.
+    async fn seal(&self, record: ProducerRecord) -> Result<Outgoing, SendError> {
+        let (topic, keys, values) = (record.topic.clone(), self.keys.clone(), self.values.clone());
+        let ready = keys.is_ready(&topic);
+        let sealed = match ready {
+            true => seal(&keys, &values, record),
+            false => {
+                let runtime = Handle::try_current().map_err(|_| SendError::NoRuntime)?;
+                let task = runtime.spawn_blocking(move || seal(&keys, &values, record));
+                task.await.map_err(|_| SendError::Closed)?
+            }
+        };
+        sealed.map_err(|source| SendError::Encrypt { topic, source })
+    }
+
+    fn enqueue(&self, topic: Arc<str>, partition: i32, item: Item) -> Result<(), SendError> {
+        let mut lanes = self.lanes();
+        if self.room.is_closed() {
+            return Err(SendError::Closed);
+        }
+        let key = (topic, partition);
+        // A lane is over when the runtime that it was on is.
+        if let Some(lane) = lanes.get(&key).filter(|lane| !lane.is_closed()) {
+            return lane.send(item).map_err(|_| SendError::Closed);
+        }
+        let runtime = Handle::try_current().map_err(|_| SendError::NoRuntime)?;
+        let (sender, items) = unbounded_channel();
+        let lane = Lane { road: self.road.clone(), topic: key.0.clone(), partition };
+        sender.send(item).map_err(|_| SendError::Closed)?;
+        runtime.spawn(lane.run(items));
+        lanes.insert(key, sender);
+        Ok(())
+    }
+
+    fn lanes(&self) -> std::sync::MutexGuard<'_, Lanes> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// While it lives, nothing lingers.
+struct Hurried<'a>(&'a Road);
+
+impl Drop for Hurried<'_> {
+    fn drop(&mut self) {
+        self.0.flushing.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn choose(known: &Known, record: &ProducerRecord, partitioning: Partitioning) -> Option<i32> {
+    match &record.key {
+        Some(key) if partitioning == Partitioning::ByPlaintextKey => {
+            known.partitions.get(partition_of(key, known.partitions.len())?).copied()
+        }
+        _ => known.sticky(record.size()),
+    }
+}
+
+fn seal(keys: &Serializer, values: &Serializer, record: ProducerRecord) -> Result<Outgoing, SerializeError> {
+    let ProducerRecord { topic, key, value, headers, timestamp_ms, .. } = record;
+    let key = keys.serialize(&topic, key.as_deref())?;
+    let value = values.serialize(&topic, value.as_deref())?;
+    Ok(Outgoing { key, value, headers, timestamp_ms: timestamp_ms.unwrap_or_else(now_ms) })
+}
+
+fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// What Kafka and we add to a record, about.
+const OVERHEAD: usize = 256;
+/// What encryption adds to a key or a value, about.
+const ENCRYPTION: usize = 120;

@@ -59,7 +59,9 @@ fn judge(row: &Row) -> Result<(), String> {
     }
     let message = open(row, secret);
     let ours = message.cleartext().ok().flatten().map(hex::encode);
-    if ours == row.cleartext { Ok(()) } else { Err(format!("{message:?}, Python: {:?}", row.cleartext)) }
+    // DIFFERENCE: Python pads a salt that is too short; to us that isn't a message.
+    let theirs = row.cleartext.as_ref().filter(|_| row.what != "a salt of 15 bytes");
+    if ours.as_ref() == theirs { Ok(()) } else { Err(format!("{message:?}, Python: {:?}", row.cleartext)) }
 }
 
 fn open(row: &Row, secret: Secret<32>) -> Message {

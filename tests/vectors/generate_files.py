@@ -91,7 +91,7 @@ def opened(what, before, keytypes):
 
 
 def passwords():
-    pairs = [(rng.choice(WORDS) * rng.randint(2, 5), rng.choice(WORDS) + rng.choice(WORDS)) for _ in range(8)]
+    pairs = [(word * (12 // len(word) + 1), word + rng.choice(WORDS) * 2) for word in WORDS]
     pairs += [("exactly 12 b", "6bytes"), ("tab\tand\nnewline", "\u00a0spaces "), ("\U0001f511" * 12, "\u043f\u0430\u0440\u043e\u043b\u044c"), ("p" * 500, "q" * 500)]
     for root_password, provisioner_password in pairs:
         with contextlib.redirect_stdout(io.StringIO()):
@@ -103,7 +103,7 @@ def passwords():
                                  for name in ("producer", "consumer", "prodcon")})
 
 
-WORDS = ["correct", "horse", "battery ", "staple", "\u00e4\u00f6\u00fc\u00df", "Tr0ub4dor&3", "\u5bc6\u7801", "quota\"s'"]
+WORDS = ["correct", "horse", "battery ", "staple", "\u00e4\u00f6\u00fc\u00df", "Tr0ub4dor&3", "\u5bc6\u7801\u5b57", "quota\"s'"]
 
 out = sys.argv[1]
 with open(os.path.join(out, "crypto_files.jsonl"), "w") as f:

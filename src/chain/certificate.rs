@@ -53,6 +53,13 @@ pub enum ListedKey {
         /// The whole key as MessagePack.
         raw: Vec<u8>,
     },
+    /// A hybrid key whose parts haven't the lengths of their version; verified leaves have none.
+    Malformed {
+        /// The version.
+        version: u64,
+        /// The whole key as MessagePack.
+        raw: Vec<u8>,
+    },
 }
 
 impl Certificate {
@@ -222,7 +229,7 @@ impl ListedKey {
         match self {
             Self::Exchange(key) => Some(key.clone()),
             Self::Bare(bytes) => Some(ExchangeKey::Bare(*bytes)),
-            Self::Signing(_) | Self::Unknown { .. } => None,
+            Self::Signing(_) | Self::Unknown { .. } | Self::Malformed { .. } => None,
         }
     }
 
@@ -243,7 +250,7 @@ impl ListedKey {
             Self::Bare(bytes) => {
                 out.bin(bytes);
             }
-            Self::Unknown { raw, .. } => {
+            Self::Unknown { raw, .. } | Self::Malformed { raw, .. } => {
                 out.raw(raw);
             }
         }
@@ -253,10 +260,15 @@ impl ListedKey {
         match typed_as(reader) {
             None => Self::decode_bytes(reader),
             Some(4) => decode_signing(reader).map(Self::Signing),
-            Some(version @ (1 | 2 | 3 | 5 | 6)) => match ExchangeKey::decode(reader)? {
-                ExchangeKey::Bare(bytes) if version == 1 => Ok(Self::Bare(bytes)),
+            Some(1) => match ExchangeKey::decode(reader)? {
+                ExchangeKey::Bare(bytes) => Ok(Self::Bare(bytes)),
                 key => Ok(Self::Exchange(key)),
             },
+            Some(version @ (2 | 3 | 5 | 6)) => {
+                let raw = reader.raw()?;
+                let key = read_all(raw, "exchange key", ExchangeKey::decode);
+                Ok(key.map_or_else(|_| Self::Malformed { version, raw: raw.to_vec() }, Self::Exchange))
+            }
             // DIFFERENCE: skipped later on; Python refuses the whole message
             Some(version) => Ok(Self::Unknown { version, raw: reader.raw()?.to_vec() }),
         }
@@ -300,6 +312,7 @@ impl fmt::Display for ListedKey {
                 (None, None) => Ok(()),
             },
             Self::Unknown { version, .. } => write!(f, "unknown version {version}"),
+            Self::Malformed { version, .. } => write!(f, "malformed version {version}"),
         }
     }
 }

@@ -432,7 +432,7 @@ impl<'a> Walk<'a> {
         keys.retain(|key| match key {
             ListedKey::Bare(bytes) => !self.lists.refuses(&SigningPublicKey::Ed25519(*bytes)),
             ListedKey::Exchange(_) => true,
-            ListedKey::Signing(_) | ListedKey::Unknown { .. } => false,
+            ListedKey::Signing(_) | ListedKey::Unknown { .. } | ListedKey::Malformed { .. } => false,
         });
         if keys.is_empty() { Err(ChainError::NoUsableKey) } else { Ok(()) }
     }

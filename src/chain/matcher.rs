@@ -49,7 +49,7 @@ impl<'a> Matcher<'a> {
 
     fn compile(&self) -> Vec<Regex> {
         let expressions = self.exact.iter().filter(|entry| is_expression(entry));
-        expressions.take(MAX_EXPRESSIONS).filter_map(|entry| compile(entry)).collect()
+        expressions.take(MAX_EXPRESSIONS).filter_map(|entry| compile_or_warn(entry)).collect()
     }
 }
 
@@ -64,13 +64,20 @@ pub(super) fn expression_matches(expression: &[u8], wanted: &[u8]) -> bool {
     Matcher::new(&[expression.to_vec()]).matches(wanted)
 }
 
+/// What in an expression makes it match nothing.
+pub(super) fn unusable(entry: &[u8]) -> Option<&'static str> {
+    let expression = is_expression(entry) && entry != EVERYTHING;
+    expression.then(|| compile(entry).err()).flatten()
+}
+
 /// DIFFERENCE: an expression that isn't accepted matches nothing, where Python runs it or gives up on the chain.
-fn compile(expression: &[u8]) -> Option<Regex> {
-    let compiled = translate(expression).and_then(|pattern| {
-        let pattern = format!(r"\A(?:{pattern})");
-        RegexBuilder::new(&pattern).unicode(false).size_limit(MAX_PROGRAM).build().map_err(|_| "its size")
-    });
-    compiled.map_err(|construct| warn_once(expression, construct)).ok()
+fn compile(expression: &[u8]) -> Result<Regex, &'static str> {
+    let pattern = format!(r"\A(?:{})", translate(expression)?);
+    RegexBuilder::new(&pattern).unicode(false).size_limit(MAX_PROGRAM).build().map_err(|_| "its size")
+}
+
+fn compile_or_warn(expression: &[u8]) -> Option<Regex> {
+    compile(expression).map_err(|construct| warn_once(expression, construct)).ok()
 }
 
 /// An expression in the syntax of the regex crate, with every byte spelled out so that nothing is left to chance; or what
@@ -185,8 +192,8 @@ impl Scanner<'_> {
             b'd' => self.put(r"\d", true),
             b'w' => self.put(r"\w", true),
             b's' => self.put(r"\s", true),
-            byte if byte.is_ascii_punctuation() => self.literal(byte),
-            _ => return Err("an escape other than \\d \\w \\s \\b and punctuation"),
+            byte if !byte.is_ascii_alphanumeric() => self.literal(byte),
+            _ => return Err("an escape other than \\d \\w \\s \\b and of what is no letter or digit"),
         }
         Ok(())
     }
@@ -219,7 +226,7 @@ impl Scanner<'_> {
     }
 
     fn class_atom(&mut self) -> Result<Atom, &'static str> {
-        if [b"&&", b"--", b"~~", b"||"].iter().any(|operation| self.rest.starts_with(*operation)) {
+        if [b"&&", b"--", b"~~"].iter().any(|operation| self.rest.starts_with(*operation)) {
             return Err("an operation on classes");
         }
         match self.next().ok_or("a class that isn't closed")? {
@@ -229,8 +236,8 @@ impl Scanner<'_> {
                 b'd' => Ok(Atom::Set(r"\d")),
                 b'w' => Ok(Atom::Set(r"\w")),
                 b's' => Ok(Atom::Set(r"\s")),
-                byte if byte.is_ascii_punctuation() => Ok(Atom::Byte(byte)),
-                _ => Err("an escape in a class other than \\d \\w \\s and punctuation"),
+                byte if !byte.is_ascii_alphanumeric() => Ok(Atom::Byte(byte)),
+                _ => Err("an escape in a class other than \\d \\w \\s and of what is no letter or digit"),
             },
             byte => Ok(Atom::Byte(byte)),
         }
@@ -304,7 +311,6 @@ mod tests {
             "^[a&&b]",
             "^[a--b]",
             "^[a~~b]",
-            "^[a||b]",
             "^[[:alpha:]]",
             "^[]a]",
             r"^\pL",

@@ -1,7 +1,7 @@
 use std::fmt;
 
 use super::ChainError;
-use super::matcher::{EVERYTHING, Matcher, is_expression};
+use super::matcher::{EVERYTHING, Matcher, is_expression, unusable};
 use crate::wire::{Item, Reader, Writer, read_all};
 
 /// What a chain may be used for (protocol §7.2).
@@ -134,6 +134,13 @@ impl Restrictions {
         self.usages.as_ref().is_some_and(|list| Matcher::new(list).matches(usage.name().as_bytes()))
     }
 
+    /// Expressions among the topics that match nothing because of a construct that isn't accepted, each with its name.
+    #[must_use]
+    pub fn unusable_expressions(&self) -> Vec<(&[u8], &'static str)> {
+        let topics = self.topics.iter().flatten().map(Vec::as_slice);
+        topics.filter_map(|entry| Some((entry, unusable(entry)?))).collect()
+    }
+
     /// What both `self` and `child` allow, in the order and the words of `child` (protocol §7.1).
     #[must_use]
     pub fn intersection(&self, child: &Self, level: Level) -> Self {
@@ -189,7 +196,8 @@ impl Restrictions {
     pub fn decode(poison: &[u8]) -> Result<Self, ChainError> {
         read_all(poison, "restrictions", |reader| {
             let mut limits = Self::none();
-            for _ in 0..reader.array()? {
+            let entries = reader.array().map_err(|_| ChainError::Restriction("a list of [name, value] is due"))?;
+            for _ in 0..entries {
                 limits.read_entry(reader)?;
             }
             Ok(limits)
@@ -197,7 +205,8 @@ impl Restrictions {
     }
 
     fn read_entry(&mut self, reader: &mut Reader<'_>) -> Result<(), ChainError> {
-        reader.array_of(2, "[name, value]")?;
+        let pair = reader.array_of(2, "[name, value]");
+        pair.map_err(|_| ChainError::Restriction("each is exactly [name, value]"))?;
         let repeated = match reader.bytes()? {
             b"topics" => self.topics.replace(read_list(reader)?).is_some(),
             b"usages" => self.usages.replace(read_usages(reader)?).is_some(),

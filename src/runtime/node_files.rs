@@ -113,7 +113,6 @@ impl NodeFiles {
     ) -> Result<Self, NodeFilesError> {
         let created = create_missing(config, node_id, rng)?;
         let mut opened = Self::open(config, options, rng)?;
-        opened.config.expect_node(node_id).map_err(|reason| opened.config_error(reason))?;
         opened.created = created;
         Ok(opened)
     }
@@ -352,30 +351,59 @@ pub fn resolve(config: &Path, named: &str) -> PathBuf {
     candidates.into_iter().flatten().find(|path| path.is_file()).unwrap_or(named)
 }
 
-/// Makes a new node's files, the config last, so that a crash in between is made good by the next try.
+/// Makes the files that a config doesn't name yet, and the config; the config last, so that a crash in between is made
+/// good by the next try.
 fn create_missing(
     config: &Path,
     node_id: &str,
     rng: &mut dyn rand_core::CryptoRng,
 ) -> Result<Vec<PathBuf>, NodeFilesError> {
-    if config.symlink_metadata().is_ok() {
-        return Ok(Vec::new());
-    }
     let failed = |reason| NodeFilesError::Config { path: config.to_owned(), reason };
-    let mut node = NodeConfig::new(node_id).map_err(failed)?;
-    let (keys, seed) = (absolute(&config.with_extension("crypto")), absolute(&config.with_extension("seed")));
-    node.set("", "cryptokey", format!("file#{}", keys.display())).map_err(failed)?;
-    node.set("", "ratchet", format!("file#{}", seed.display())).map_err(failed)?;
+    let new = config.symlink_metadata().is_err();
+    let mut file = if new { None } else { Some(LockedFile::open(config, FileKind::Plain)?) };
+    let mut node = match &file {
+        None => NodeConfig::new(node_id).map_err(failed)?,
+        Some(file) => NodeConfig::from_bytes(&file.read()?).map_err(failed)?,
+    };
+    node.expect_node(node_id).map_err(failed)?;
+    let settings = node.settings().map_err(failed)?;
     let mut created = Vec::new();
-    for (path, bytes) in [(keys, new_key_file(rng).encode()), (seed, RatchetState::fresh(rng).encode())] {
-        if path.symlink_metadata().is_err() {
-            files::create_private(&path, &bytes)?;
-            created.push(path);
-        }
+    if settings.key_file.is_none() {
+        name_file(config, &mut node, "cryptokey", "crypto", &new_key_file(rng).encode(), &mut created)?;
     }
-    files::create_private(config, node.render().as_bytes())?;
-    created.push(config.to_owned());
+    if settings.seed_file.is_none() {
+        name_file(config, &mut node, "ratchet", "seed", &RatchetState::fresh(rng).encode(), &mut created)?;
+    }
+    match &mut file {
+        None => {
+            files::create_private(config, node.render().as_bytes())?;
+            created.push(config.to_owned());
+        }
+        Some(file) if settings.key_file.is_none() || settings.seed_file.is_none() => {
+            file.replace(node.render().as_bytes())?;
+        }
+        Some(_) => {}
+    }
     Ok(created)
+}
+
+/// Has the config name a file beside it, which is made unless it is there.
+fn name_file(
+    config: &Path,
+    node: &mut NodeConfig,
+    setting: &str,
+    extension: &str,
+    bytes: &[u8],
+    created: &mut Vec<PathBuf>,
+) -> Result<(), NodeFilesError> {
+    let path = absolute(&config.with_extension(extension));
+    let failed = |reason| NodeFilesError::Config { path: config.to_owned(), reason };
+    node.set("", setting, format!("file#{}", path.display())).map_err(failed)?;
+    if path.symlink_metadata().is_err() {
+        files::create_private(&path, bytes)?;
+        created.push(path);
+    }
+    Ok(())
 }
 
 fn new_key_file(rng: &mut dyn rand_core::CryptoRng) -> KeyFile {
@@ -416,5 +444,5 @@ fn holds_password(config: &NodeConfig) -> bool {
     kafka.iter().flat_map(|section| config.entries(section)).any(|entry| entry.name.to_lowercase().contains("password"))
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests;

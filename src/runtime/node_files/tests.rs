@@ -1,3 +1,5 @@
+#![cfg(unix)]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
@@ -60,6 +62,19 @@ fn a_half_made_node_is_completed_with_the_keys_that_it_has() {
     let again = NodeFiles::open_or_create(&place.path("n.config"), "n", OpenOptions::default(), &mut rng()).unwrap();
     assert_eq!(again.created().len(), 2);
     assert_eq!(fs::read(place.path("n.crypto")).unwrap(), keys);
+}
+
+#[test]
+fn a_config_that_names_no_files_gets_some() {
+    let place = Place(tempfile::tempdir().unwrap());
+    fs::write(place.path("n.config"), "[DEFAULT]\nnode_id : n\n; mine\n").unwrap();
+    assert!(place.error().contains("provision the node first"));
+    let opened = NodeFiles::open_or_create(&place.path("n.config"), "n", OpenOptions::default(), &mut rng()).unwrap();
+    assert_eq!((opened.created().len(), opened.signers().len()), (2, 1));
+    assert!(opened.config().render().contains("; mine"));
+    drop(opened);
+    let other = NodeFiles::open_or_create(&place.path("n.config"), "m", OpenOptions::default(), &mut rng());
+    assert!(other.unwrap_err().to_string().contains("not of `m`"));
 }
 
 #[test]

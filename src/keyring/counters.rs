@@ -1,5 +1,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::lanes::Lanes;
+
 /// How many messages had which fate since the node was opened. A message that was pending and is decrypted later counts in
 /// both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,35 +30,32 @@ pub(crate) enum Event {
 }
 
 #[derive(Default)]
-pub(super) struct Tally {
-    encrypted: AtomicU64,
-    decrypted: AtomicU64,
-    pending: AtomicU64,
-    refused: AtomicU64,
-    foreign: AtomicU64,
-}
+pub(super) struct Tally(Lanes<[AtomicU64; 5]>);
 
 impl Tally {
     pub(super) fn count(&self, event: Event) {
+        let [encrypted, decrypted, pending, refused, foreign] = self.0.here();
         let counter = match event {
-            Event::Encrypted => &self.encrypted,
-            Event::Decrypted => &self.decrypted,
-            Event::Pending => &self.pending,
-            Event::Refused => &self.refused,
-            Event::Foreign => &self.foreign,
+            Event::Encrypted => encrypted,
+            Event::Decrypted => decrypted,
+            Event::Pending => pending,
+            Event::Refused => refused,
+            Event::Foreign => foreign,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn read(&self) -> Counters {
-        let Self { encrypted, decrypted, pending, refused, foreign } = self;
-        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Counters {
-            encrypted: load(encrypted),
-            decrypted: load(decrypted),
-            pending: load(pending),
-            refused: load(refused),
-            foreign: load(foreign),
-        }
+        self.0.iter().fold(Counters::default(), |sum, lane| {
+            let [encrypted, decrypted, pending, refused, foreign] =
+                lane.each_ref().map(|counter| counter.load(Ordering::Relaxed));
+            Counters {
+                encrypted: sum.encrypted + encrypted,
+                decrypted: sum.decrypted + decrypted,
+                pending: sum.pending + pending,
+                refused: sum.refused + refused,
+                foreign: sum.foreign + foreign,
+            }
+        })
     }
 }

@@ -21,6 +21,7 @@ use crate::topic::Root;
 
 mod counters;
 mod known;
+mod lanes;
 mod producer;
 mod wait;
 mod wanted;
@@ -35,6 +36,7 @@ pub(crate) use wanted::{TooManyUnknown, Wanted};
 
 use counters::Tally;
 use known::KnownSecrets;
+use lanes::Cache;
 use producer::Producers;
 use wanted::{Want, Wants};
 
@@ -43,6 +45,7 @@ use wanted::{Want, Wants};
 pub struct Keyring {
     limits: Limits,
     known: RwLock<KnownSecrets>,
+    known_cache: Cache<(Root, KeyIndex), Known>,
     wants: Mutex<Wants>,
     producers: Producers,
     tally: Tally,
@@ -116,7 +119,7 @@ impl Keyring {
         Self { limits, ..Self::default() }
     }
 
-    /// Every secret known for a key index. Cheap: one lock for reading, one reference counted.
+    /// Every secret known for a key index.
     #[must_use]
     pub fn lookup(&self, root: &Root, index: &KeyIndex) -> Option<Arc<Known>> {
         read(&self.known).get(root, index)
@@ -140,6 +143,7 @@ impl Keyring {
     /// Drops every secret of a key index.
     pub fn unlearn(&self, root: &Root, index: &KeyIndex) {
         write(&self.known).remove(root, index);
+        self.known_cache.clear();
     }
 
     /// Sets what is called, outside of all locks, when there is something to drain.
@@ -234,6 +238,11 @@ impl Keyring {
         Ok(Some(wanted))
     }
 
+    /// [`Keyring::lookup`] without writing anything that other threads read.
+    pub(crate) fn lookup_here(&self, key: &(Root, KeyIndex)) -> Option<Arc<Arc<Known>>> {
+        self.known_cache.get(key, || self.lookup(&key.0, &key.1))
+    }
+
     pub(crate) fn count(&self, event: Event) {
         self.tally.count(event);
     }
@@ -241,6 +250,7 @@ impl Keyring {
     fn learn_shared(&self, root: &Root, index: &KeyIndex, secret: Arc<Secret<32>>, origin: Origin) -> Learned {
         let learned = write(&self.known).learn(root, index, KnownSecret::new(secret, origin), &self.limits);
         if matches!(learned, Learned::New | Learned::Conflict { .. }) {
+            self.known_cache.clear();
             let want = lock(&self.wants).remove(root, index);
             want.inspect(|want| want.arrived());
         }
@@ -275,7 +285,7 @@ impl Default for Limits {
 
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { limits: _, known, wants, producers, tally, waker: _, timer: _ } = self;
+        let Self { limits: _, known, known_cache: _, wants, producers, tally, waker: _, timer: _ } = self;
         f.debug_struct("Keyring")
             .field("known", &read(known).len())
             .field("wanted", &lock(wants).len())

@@ -3,6 +3,7 @@ use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use super::lanes::{Cache, Lanes};
 use super::{Keyring, Learned, Origin, lock, read, write};
 use crate::keys::{KeyIndex, MessageKey, Purpose, Salt, SaltCounter, message_key};
 use crate::secret::Secret;
@@ -13,6 +14,11 @@ pub struct ProducerSecret {
     root: Root,
     index: KeyIndex,
     secret: Arc<Secret<32>>,
+    salts: Lanes<Salts>,
+}
+
+/// What one lane of threads takes its salts from.
+struct Salts {
     keys: SaltCounter,
     values: SaltCounter,
 }
@@ -54,8 +60,17 @@ impl ProducerSecret {
     /// A secret for a root, with salts that start at random.
     #[must_use]
     pub fn new(root: Root, index: KeyIndex, secret: Secret<32>, rng: &mut dyn rand_core::CryptoRng) -> Self {
-        let (keys, values) = (SaltCounter::new(rng), SaltCounter::new(rng));
-        Self { root, index, secret: Arc::new(secret), keys, values }
+        let mut start = [0; 16];
+        let mut counters = || {
+            rng.fill_bytes(&mut start);
+            let start = u128::from_le_bytes(start);
+            // lanes start 2^64 apart, and a counter ends before that: no two ever meet
+            move |lane: u32| SaltCounter::starting_at(start.wrapping_add(u128::from(lane) << 64).to_le_bytes())
+        };
+        let (keys, values) = (counters(), counters());
+        let lane = |lane: usize| u32::try_from(lane).unwrap_or(u32::MAX);
+        let salts = Lanes::from_fn(|n| Salts { keys: keys(lane(n)), values: values(lane(n)) });
+        Self { root, index, secret: Arc::new(secret), salts }
     }
 
     /// The root.
@@ -72,9 +87,10 @@ impl ProducerSecret {
 
     /// A salt that was never used with this secret, and the key that belongs to it. Threads may call it side by side.
     pub(crate) fn next_key(&self, purpose: Purpose) -> (Salt, MessageKey) {
+        let salts = self.salts.here();
         let salt = match purpose {
-            Purpose::Key => self.keys.take(),
-            Purpose::Value => self.values.take(),
+            Purpose::Key => salts.keys.take(),
+            Purpose::Value => salts.values.take(),
         };
         (salt, message_key(&self.secret, purpose, &salt))
     }
@@ -82,7 +98,7 @@ impl ProducerSecret {
 
 impl fmt::Debug for ProducerSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { root, index, secret: _, keys: _, values: _ } = self;
+        let Self { root, index, secret: _, salts: _ } = self;
         f.debug_struct("ProducerSecret").field("root", root).field("index", index).finish_non_exhaustive()
     }
 }
@@ -94,10 +110,16 @@ impl Keyring {
         read(&self.producers.current).get(root).cloned()
     }
 
+    /// [`Keyring::current`] without writing anything that other threads read.
+    pub(crate) fn current_here(&self, root: &Root) -> Option<Arc<Arc<ProducerSecret>>> {
+        self.producers.cache.get(root, || self.current(root))
+    }
+
     /// Makes a secret the one that encrypts under its root; it must be durable. It is known for decryption as well.
     pub fn install_producer(&self, producer: ProducerSecret) -> Learned {
         let learned = self.learn_shared(&producer.root, &producer.index, producer.secret.clone(), Origin::Own);
         write(&self.producers.current).insert(producer.root.clone(), Arc::new(producer));
+        self.producers.cache.clear();
         self.producers.changed(|_| ());
         learned
     }
@@ -105,6 +127,7 @@ impl Keyring {
     /// No root has a current secret any more: the next use of each prepares a new one. For a step of the ratchet.
     pub fn retire_producers(&self) {
         write(&self.producers.current).clear();
+        self.producers.cache.clear();
     }
 
     /// Says that something is to be encrypted under a root that has no current secret; wakes the driver.
@@ -139,6 +162,7 @@ impl Keyring {
 #[derive(Default)]
 pub(super) struct Producers {
     current: RwLock<HashMap<Root, Arc<ProducerSecret>>>,
+    cache: Cache<Root, ProducerSecret>,
     state: Mutex<State>,
     ready: Condvar,
 }

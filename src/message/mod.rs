@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::keyring::{Event, Keyring, Known, Origin, Refusal, WaitError, Wanted};
-use crate::keys::{KeyIndex, Purpose, message_key};
+use crate::keys::{KeyIndex, Purpose, Salt, message_key};
 use crate::topic::Root;
 use crate::wire::WireError;
 
@@ -118,17 +118,28 @@ enum Inner {
     Foreign(WireError),
 }
 
-/// What it takes to try again.
+/// What it takes to try again, and how the last try ended.
 #[derive(Clone)]
 struct Sealed {
     keyring: Arc<Keyring>,
-    root: Root,
-    index: KeyIndex,
+    /// Root and key index.
+    key: (Root, KeyIndex),
     purpose: Purpose,
-    /// Secrets were known, and none opened it.
-    failed: bool,
     /// It was the first to name its key.
     first: bool,
+    unopened: Unopened,
+}
+
+/// How a try ended.
+enum Attempt {
+    Opened(Vec<u8>, Origin),
+    Unopened(Unopened),
+}
+
+#[derive(Clone)]
+struct Unopened {
+    /// Secrets were known, and none opened it.
+    failed: bool,
     /// None if another key isn't worth waiting for, or too many are waited for.
     wanted: Option<Wanted>,
 }
@@ -141,7 +152,7 @@ impl Message {
         };
         let message = match Frame::decode(bytes) {
             Ok(frame) if frame.sealed.len() < TAG => Self::kept(bytes, Inner::Broken(Why::CutShort)),
-            Ok(frame) => Self::open(keyring, root, purpose, &frame, bytes),
+            Ok(frame) => Self::open(keyring, root, purpose, frame, bytes),
             Err(NotAFrame::IndexTooLong) => Self::kept(bytes, Inner::Broken(Why::IndexTooLong)),
             Err(NotAFrame::Foreign(error)) => Self::kept(bytes, Inner::Foreign(error)),
         };
@@ -208,7 +219,7 @@ impl Message {
     pub fn key_index(&self) -> Option<&KeyIndex> {
         match &self.inner {
             Inner::Cleartext { index, .. } => Some(index),
-            Inner::Sealed(sealed) => Some(&sealed.index),
+            Inner::Sealed(sealed) => Some(&sealed.key.1),
             _ => None,
         }
     }
@@ -237,10 +248,13 @@ impl Message {
     pub fn retry(&mut self) -> State {
         let Inner::Sealed(sealed) = &mut self.inner else { return self.state() };
         let Ok(frame) = Frame::decode(&self.bytes) else { return self.state() };
-        if let Some((text, origin)) = sealed.attempt(&frame) {
-            sealed.keyring.count(Event::Decrypted);
-            self.inner = Inner::Cleartext { index: frame.index, origin };
-            self.bytes = text;
+        match attempt(&sealed.keyring, &sealed.key, sealed.purpose, &frame.salt, frame.sealed) {
+            Attempt::Opened(text, origin) => {
+                sealed.keyring.count(Event::Decrypted);
+                self.inner = Inner::Cleartext { index: frame.index, origin };
+                self.bytes = text;
+            }
+            Attempt::Unopened(unopened) => sealed.unopened = unopened,
         }
         self.state()
     }
@@ -253,7 +267,7 @@ impl Message {
     pub async fn wait(&mut self, deadline: Duration) -> Result<Option<&[u8]>, NotCleartext> {
         self.retry();
         if let Inner::Sealed(sealed) = &self.inner {
-            let ended = match &sealed.wanted {
+            let ended = match &sealed.unopened.wanted {
                 Some(wanted) => sealed.keyring.wait(wanted, deadline).await,
                 None => Err(WaitError::TooManyUnknown),
             };
@@ -269,7 +283,7 @@ impl Message {
     pub fn wait_blocking(&mut self, deadline: Duration) -> Result<Option<&[u8]>, NotCleartext> {
         self.retry();
         if let Inner::Sealed(sealed) = &self.inner {
-            let ended = match &sealed.wanted {
+            let ended = match &sealed.unopened.wanted {
                 Some(wanted) => sealed.keyring.wait_blocking(wanted, deadline),
                 None => Err(WaitError::TooManyUnknown),
             };
@@ -288,12 +302,15 @@ impl Message {
         }
     }
 
-    fn open(keyring: &Arc<Keyring>, root: Root, purpose: Purpose, frame: &Frame<'_>, bytes: &[u8]) -> Self {
-        let (keyring, index) = (keyring.clone(), frame.index.clone());
-        let mut sealed = Sealed { keyring, root, index, purpose, failed: false, first: false, wanted: None };
-        match sealed.attempt(frame) {
-            Some((text, origin)) => Self { bytes: text, inner: Inner::Cleartext { index: sealed.index, origin } },
-            None => Self::kept(bytes, Inner::Sealed(Box::new(sealed))),
+    fn open(keyring: &Arc<Keyring>, root: Root, purpose: Purpose, frame: Frame<'_>, bytes: &[u8]) -> Self {
+        let key = (root, frame.index);
+        match attempt(keyring, &key, purpose, &frame.salt, frame.sealed) {
+            Attempt::Opened(text, origin) => Self { bytes: text, inner: Inner::Cleartext { index: key.1, origin } },
+            Attempt::Unopened(unopened) => {
+                let first = unopened.wanted.as_ref().is_some_and(Wanted::is_first);
+                let sealed = Sealed { keyring: keyring.clone(), key, purpose, first, unopened };
+                Self::kept(bytes, Inner::Sealed(Box::new(sealed)))
+            }
         }
     }
 
@@ -302,70 +319,65 @@ impl Message {
     }
 }
 
-impl Sealed {
-    /// Tries every known secret; if none fits, says that another one is wanted.
-    fn attempt(&mut self, frame: &Frame<'_>) -> Option<(Vec<u8>, Origin)> {
-        loop {
-            let known = self.keyring.lookup(&self.root, &self.index);
-            if let Some(opened) = known.as_ref().and_then(|known| self.open(known, frame)) {
-                return Some(opened);
-            }
-            self.failed = known.is_some();
-            if known.as_ref().is_some_and(|known| self.is_settled(known)) {
-                self.wanted = None;
-                return None;
-            }
-            let tried = known.map_or(0, |known| known.secrets().len());
-            match self.keyring.want(&self.root, &self.index, tried) {
-                // one has arrived in between
-                Ok(None) => {}
-                Ok(Some(wanted)) => {
-                    self.first |= wanted.is_first();
-                    self.wanted = Some(wanted);
-                    return None;
-                }
-                Err(_) => {
-                    self.wanted = None;
-                    return None;
-                }
-            }
+/// Tries every known secret; if none fits, says that another one is wanted.
+fn attempt(keyring: &Keyring, key: &(Root, KeyIndex), purpose: Purpose, salt: &Salt, sealed: &[u8]) -> Attempt {
+    loop {
+        let known = keyring.lookup_here(key);
+        if let Some((text, origin)) = known.as_ref().and_then(|known| open(known, purpose, salt, sealed)) {
+            return Attempt::Opened(text, origin);
+        }
+        let failed = known.is_some();
+        if known.as_ref().is_some_and(|known| is_settled(known, &key.1)) {
+            return Attempt::Unopened(Unopened { failed, wanted: None });
+        }
+        let tried = known.map_or(0, |known| known.secrets().len());
+        match keyring.want(&key.0, &key.1, tried) {
+            // one has arrived in between
+            Ok(None) => {}
+            Ok(wanted) => return Attempt::Unopened(Unopened { failed, wanted }),
+            Err(_) => return Attempt::Unopened(Unopened { failed, wanted: None }),
         }
     }
+}
 
-    /// DIFFERENCE: every distinct secret that was received for the key index is tried, so that one bad key message can't
-    /// shadow a good one.
-    fn open(&self, known: &Known, frame: &Frame<'_>) -> Option<(Vec<u8>, Origin)> {
-        known.secrets().iter().find_map(|candidate| {
-            let text = message_key(candidate.secret(), self.purpose, &frame.salt).open(frame.sealed)?;
-            known.prove();
-            Some((text, candidate.origin().clone()))
-        })
-    }
+/// DIFFERENCE: every distinct secret that was received for the key index is tried, so that one bad key message can't shadow
+/// a good one.
+fn open(known: &Known, purpose: Purpose, salt: &Salt, sealed: &[u8]) -> Option<(Vec<u8>, Origin)> {
+    known.secrets().iter().find_map(|candidate| {
+        let text = message_key(candidate.secret(), purpose, salt).open(sealed)?;
+        known.prove();
+        Some((text, candidate.origin().clone()))
+    })
+}
 
-    /// Whether the known secrets are certainly the right ones, so that what they don't open is forged and no reason to ask
-    /// for others. Never so with short indices: producers share them.
-    fn is_settled(&self, known: &Known) -> bool {
-        known.is_proven() && matches!(self.index, KeyIndex::Long(_))
-    }
+/// Whether the known secrets are certainly the right ones, so that what they don't open is forged and no reason to ask for
+/// others. Never so with short indices: producers share them.
+fn is_settled(known: &Known, index: &KeyIndex) -> bool {
+    known.is_proven() && matches!(index, KeyIndex::Long(_))
+}
 
+impl Sealed {
     fn why(&self) -> Option<Why> {
-        let unavailable = || self.wanted.as_ref().and_then(Wanted::refusal).map(Why::Unavailable);
-        if self.failed { Some(Why::AuthenticationFailed) } else { unavailable() }
+        let Unopened { failed, wanted } = &self.unopened;
+        let unavailable = || wanted.as_ref().and_then(Wanted::refusal).map(Why::Unavailable);
+        if *failed { Some(Why::AuthenticationFailed) } else { unavailable() }
     }
 
     fn not_cleartext(&self, ended: Option<WaitError>) -> NotCleartext {
-        let note = || self.wanted.as_ref().and_then(Wanted::note).map(Waiting::Note);
+        let wanted = self.unopened.wanted.as_ref();
+        let note = || wanted.and_then(Wanted::note).map(Waiting::Note);
         match (self.why(), ended) {
             (Some(why), _) => NotCleartext::Refused(why),
             (None, Some(WaitError::Refused(refusal))) => NotCleartext::Refused(Why::Unavailable(refusal)),
             (None, Some(error)) => self.pending(Waiting::Ended(error)),
-            (None, None) if self.wanted.is_none() => self.pending(Waiting::Ended(WaitError::TooManyUnknown)),
+            (None, None) if wanted.is_none() => self.pending(Waiting::Ended(WaitError::TooManyUnknown)),
             (None, None) => self.pending(note().unwrap_or(Waiting::Asked)),
         }
     }
 
     fn pending(&self, why: Waiting) -> NotCleartext {
-        NotCleartext::Pending { root: self.root.clone(), index: self.index.clone(), why }
+        let (root, index) = self.key.clone();
+        NotCleartext::Pending { root, index, why }
     }
 }
 

@@ -99,7 +99,7 @@ impl Serializer {
     }
 
     fn encrypt(&self, topic: &str, plaintext: &[u8]) -> Result<Vec<u8>, SerializeError> {
-        let producer = self.producer(topic)?;
+        let producer = self.producer(&self.naming.root_of(topic))?;
         let (salt, key) = producer.next_key(self.purpose);
         let sealed = message::seal(producer.index(), &salt, &key, plaintext);
         let sealed = sealed.ok_or(SerializeError::TooLong(plaintext.len()))?;
@@ -107,15 +107,15 @@ impl Serializer {
         Ok(sealed)
     }
 
-    fn producer(&self, topic: &str) -> Result<Arc<ProducerSecret>, SerializeError> {
-        let root = self.naming.root_of(topic);
-        if let Some(producer) = self.keyring.current(&root) {
+    fn producer(&self, root: &Root) -> Result<Arc<Arc<ProducerSecret>>, SerializeError> {
+        if let Some(producer) = self.keyring.current_here(root) {
             return Ok(producer);
         }
-        self.keyring.use_root(&root);
-        self.prepare.prepare(std::slice::from_ref(&root))?;
+        self.keyring.use_root(root);
+        self.prepare.prepare(std::slice::from_ref(root))?;
         // the ratchet may have stepped in between: then it is tried again by the caller
-        self.keyring.current(&root).ok_or(SerializeError::Prepare(PrepareError::TimedOut { root }))
+        let timed_out = || PrepareError::TimedOut { root: root.clone() };
+        Ok(self.keyring.current_here(root).ok_or_else(timed_out)?)
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -46,19 +47,29 @@ thread_local! {
 
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
+/// A lane's own reference to something shared: an `Arc` of it is counted in the lane, and only that count is written for
+/// every message.
+pub(crate) struct Here<V>(Arc<V>);
+
+impl<V> Deref for Here<V> {
+    type Target = V;
+
+    fn deref(&self) -> &V {
+        &self.0
+    }
+}
+
 /// A cache in each lane before a map that all share. Whoever changes the map calls [`Cache::clear`] afterwards.
-///
-/// What it gives is counted twice: the outer `Arc` belongs to the lane, and only that count is written for every message.
-pub(super) struct Cache<K, V>(Lanes<Mutex<HashMap<K, Arc<Arc<V>>>>>);
+pub(super) struct Cache<K, V>(Lanes<Mutex<HashMap<K, Arc<Here<V>>>>>);
 
 impl<K: Hash + Eq + Clone, V> Cache<K, V> {
-    pub(super) fn get(&self, key: &K, load: impl FnOnce() -> Option<Arc<V>>) -> Option<Arc<Arc<V>>> {
+    pub(super) fn get(&self, key: &K, load: impl FnOnce() -> Option<Arc<V>>) -> Option<Arc<Here<V>>> {
         let mut lane = lock(self.0.here());
         if let Some(found) = lane.get(key) {
             return Some(found.clone());
         }
         // loaded under the lane's lock: a change that comes after it clears the lane after it, too
-        let loaded = Arc::new(load()?);
+        let loaded = Arc::new(Here(load()?));
         if lane.len() >= CACHED {
             lane.clear();
         }

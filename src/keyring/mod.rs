@@ -32,6 +32,7 @@ pub use producer::{Prepare, PrepareError, ProducerSecret};
 pub use wait::{Refusal, Timer, WaitError};
 
 pub(crate) use counters::Event;
+pub(crate) use lanes::Here;
 pub(crate) use wanted::{TooManyUnknown, Wanted};
 
 use counters::Tally;
@@ -239,7 +240,7 @@ impl Keyring {
     }
 
     /// [`Keyring::lookup`] without writing anything that other threads read.
-    pub(crate) fn lookup_here(&self, key: &(Root, KeyIndex)) -> Option<Arc<Arc<Known>>> {
+    pub(crate) fn lookup_here(&self, key: &(Root, KeyIndex)) -> Option<Arc<Here<Known>>> {
         self.known_cache.get(key, || self.lookup(&key.0, &key.1))
     }
 

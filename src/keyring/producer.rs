@@ -3,7 +3,7 @@ use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use super::lanes::{Cache, Lanes};
+use super::lanes::{Cache, Here, Lanes};
 use super::{Keyring, Learned, Origin, lock, read, write};
 use crate::keys::{KeyIndex, MessageKey, Purpose, Salt, SaltCounter, message_key};
 use crate::secret::Secret;
@@ -111,7 +111,7 @@ impl Keyring {
     }
 
     /// [`Keyring::current`] without writing anything that other threads read.
-    pub(crate) fn current_here(&self, root: &Root) -> Option<Arc<Arc<ProducerSecret>>> {
+    pub(crate) fn current_here(&self, root: &Root) -> Option<Arc<Here<ProducerSecret>>> {
         self.producers.cache.get(root, || self.current(root))
     }
 

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::keyring::{Event, Keyring, Prepare, PrepareError, ProducerSecret};
+use crate::keyring::{Event, Here, Keyring, Prepare, PrepareError, ProducerSecret};
 use crate::keys::Purpose;
 use crate::message::{self, Message, State};
 use crate::topic::{Naming, Root};
@@ -107,7 +107,7 @@ impl Serializer {
         Ok(sealed)
     }
 
-    fn producer(&self, root: &Root) -> Result<Arc<Arc<ProducerSecret>>, SerializeError> {
+    fn producer(&self, root: &Root) -> Result<Arc<Here<ProducerSecret>>, SerializeError> {
         if let Some(producer) = self.keyring.current_here(root) {
             return Ok(producer);
         }

@@ -97,7 +97,7 @@ fn a_list_loses_what_is_refused_and_what_is_no_exchange_key() {
 #[test]
 fn limits_hold_before_anything_costs() {
     let element = key(1).sign(&root_certificate(key(1).public()));
-    let nine = chain_of(&vec![&element[..]; 9]);
+    let nine = chain_of(&[&element[..]; 9]);
     assert!(matches!(reason(&nine, Ask::nothing(), &lists(&[1], &[])), ChainError::TooLong { found: 9, limit: 8, .. }));
     let eight = plain(&[1, 2, 3, 4, 5, 6, 7, 8], &signing(9));
     assert!(verify(&eight, Ask::nothing(), &lists(&[1], &[]), now()).is_ok());

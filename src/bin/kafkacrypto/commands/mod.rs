@@ -1,5 +1,6 @@
 //! One file for each command: its arguments, and what it does.
 
+mod chain;
 mod key;
 mod provision;
 
@@ -11,6 +12,8 @@ use crate::failure::Failure;
 pub(crate) enum Command {
     /// Make a node, or renew its certificates: NODE.config, NODE.crypto and NODE.seed
     Provision(provision::ProvisionArgs),
+    /// Verify and show certificate chains
+    Chain(chain::ChainArgs),
     /// Look at keys and configs
     Key(key::KeyArgs),
 }
@@ -19,6 +22,7 @@ impl Command {
     pub(crate) fn run(self) -> Result<(), Failure> {
         match self {
             Self::Provision(args) => provision::run(args),
+            Self::Chain(args) => chain::run(args),
             Self::Key(args) => key::run(args),
         }
     }

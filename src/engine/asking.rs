@@ -26,6 +26,8 @@ struct Wanted {
     following: Following,
     /// Not asked for yet.
     new: BTreeSet<KeyIndex>,
+    /// Not asked for, since our own chain doesn't allow it.
+    refused: BTreeSet<KeyIndex>,
     open: Outstanding,
 }
 
@@ -60,7 +62,19 @@ impl Asking {
     pub(super) fn forget(&mut self, root: &Root, index: &KeyIndex, now: Now) {
         if let Some(wanted) = self.roots.get_mut(root) {
             wanted.new.remove(index);
+            wanted.refused.remove(index);
             wanted.open.forget(index, now.mono);
+        }
+    }
+
+    /// What was refused may be allowed now: our chain or the lists have changed.
+    pub(super) fn reconsider(&mut self, core: &mut Core) {
+        for (root, wanted) in &mut self.roots {
+            for index in std::mem::take(&mut wanted.refused) {
+                let change = KeyringChange::Reconsider { root: root.clone(), index: index.clone() };
+                core.emit(Action::Install(change));
+                wanted.new.insert(index);
+            }
         }
     }
 
@@ -156,7 +170,7 @@ impl Asking {
 
 impl Wanted {
     fn count(&self) -> usize {
-        self.new.len() + self.open.iter().map(|asked| asked.missing.len()).sum::<usize>()
+        self.new.len() + self.refused.len() + self.open.iter().map(|asked| asked.missing.len()).sum::<usize>()
     }
 
     /// Opens requests for what is new, at most 500 indices each.
@@ -173,7 +187,8 @@ impl Wanted {
             return;
         }
         if let Some(why) = trust.why_not_ask(root, now).filter(|_| !core.settings.ask_unauthorised) {
-            return std::mem::take(&mut self.new).iter().for_each(|index| refuse(core, root, index, &why));
+            self.new.iter().for_each(|index| refuse(core, root, index, &why));
+            return self.refused.append(&mut self.new);
         }
         while !self.new.is_empty() {
             let rest =

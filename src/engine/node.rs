@@ -175,6 +175,7 @@ impl NodeEngine {
 
     fn record(&mut self, record: Record<'_>, now: Now, rng: &mut dyn CryptoRng) {
         self.watch_clock(&record, now);
+        let changes = self.core.counters.trust_changes;
         match self.core.naming.role_of(record.topic) {
             Role::Chains => self.trust.new_chain(&mut self.core, &record, now),
             Role::Allowlist => self.trust.allowlist_message(&mut self.core, &record, now),
@@ -185,6 +186,9 @@ impl NodeEngine {
             }
             Role::Keys(root) => self.asking.reply(&mut self.core, &self.trust, &root, &record, now),
             Role::Subs(_) | Role::Data(_) => self.core.reject(record.topic, "this node doesn't follow such a topic"),
+        }
+        if self.core.counters.trust_changes > changes {
+            self.asking.reconsider(&mut self.core);
         }
     }
 

@@ -143,6 +143,13 @@ pub enum KeyringChange {
         /// Why.
         why: String,
     },
+    /// A key that was refused is asked for again: our chain or the lists have changed.
+    Reconsider {
+        /// The root.
+        root: Root,
+        /// The index.
+        index: KeyIndex,
+    },
     /// Serializers that wait for a root's first secret must fail.
     CannotProduce {
         /// The root.

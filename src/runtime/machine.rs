@@ -15,7 +15,7 @@ use crate::engine::{
 };
 use crate::error::Error;
 use crate::keyring::{Keyring, Learned, Origin, Prepare, PrepareError, ProducerSecret, Refusal};
-use crate::keys::{KeyError, Ratchet, Signer};
+use crate::keys::{KeyError, KeyIndex, Ratchet, Signer};
 use crate::time::UnixTime;
 use crate::topic::{Root, Topic};
 
@@ -37,6 +37,8 @@ pub(super) struct Machine {
 struct State {
     /// When the driver will come by itself.
     scheduled: Option<Duration>,
+    /// Keys that nobody waits for any more, and when to forget that anybody did.
+    vain: VecDeque<(Duration, Root, KeyIndex)>,
     engine: NodeEngine,
     ratchet: Option<Arc<dyn Ratchet>>,
     store: Box<dyn NodeStore>,
@@ -77,7 +79,7 @@ impl Machine {
     pub(super) fn start(parts: Parts) -> Result<Self, Error> {
         let Parts { mut store, keyring, clock, signers, ratchet, jobs, events, wake } = parts;
         let (engine, actions) = NodeEngine::new(store.setup()?, clock.now());
-        let state = Mutex::new(State { scheduled: None, engine, ratchet, store });
+        let state = Mutex::new(State { scheduled: None, vain: VecDeque::new(), engine, ratchet, store });
         let machine = Self { state, keyring, clock, signers, jobs, events, wake };
         machine.perform(&mut machine.lock(), actions);
         Ok(machine)
@@ -123,6 +125,7 @@ impl Machine {
             self.step(Input::KeyWanted { root: &root, index: &index });
         }
         let now = self.clock.now().mono;
+        self.forget_vain(now);
         if self.lock().engine.next_wake().is_some_and(|at| at <= now) {
             self.drop_unwanted();
             self.step(Input::Tick);
@@ -206,6 +209,7 @@ impl Machine {
                 let _ = self.keyring.install_producer(ProducerSecret::new(root, index, secret, &mut UnwrapErr(SysRng)));
             }
             KeyringChange::Refuse { root, index, why } => self.keyring.refuse(&root, &index, &Refusal::new(&why)),
+            KeyringChange::Reconsider { root, index } => self.keyring.unrefuse(&root, &index),
             KeyringChange::CannotProduce { root, why } => self.keyring.fail_producer(&root, &why),
         }
     }
@@ -216,7 +220,16 @@ impl Machine {
         for (root, index) in due {
             if !self.keyring.still_waited(&root, &index) {
                 self.step(Input::KeyUnwanted { root: &root, index: &index });
+                self.lock().vain.push_back((self.clock.now().mono + VAIN, root, index));
             }
+        }
+    }
+
+    /// What was waited for in vain counts against its root's budget for a while, then it may be waited for again.
+    fn forget_vain(&self, mono: Duration) {
+        let vain = &mut self.lock().vain;
+        while let Some((_, root, index)) = vain.pop_front_if(|(at, _, _)| *at <= mono) {
+            self.keyring.forget(&root, &index);
         }
     }
 
@@ -268,3 +281,6 @@ fn outcome<E: std::fmt::Display>(result: Result<Outcome, E>) -> Result<Outcome, 
 
 /// How long a serializer waits for its first secret, at most: it is made on the caller's own thread.
 const PREPARED_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long a key that was waited for in vain counts against its root's budget.
+const VAIN: Duration = Duration::from_secs(300);

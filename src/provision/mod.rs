@@ -4,10 +4,12 @@
 //! Reads no clock, file or terminal; the tool and tests use it alike. Never shows or keeps a password, nor anything that
 //! is made from one by a fast hash. Owns the chain of a new node.
 
+mod chains;
 mod password;
 mod plan;
 mod role;
 
+pub use chains::{leaf_key, store_chain};
 pub use password::{provisioner, root_of_trust};
 pub use plan::{Authority, NodePlan, Provisioned, Topics};
 pub use role::{NodeRole, Provisioner};

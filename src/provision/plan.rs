@@ -8,7 +8,7 @@ use crate::store::config::NodeConfig;
 use crate::time::UnixTime;
 use crate::topic::Naming;
 
-use super::{NodeRole, ProvisionError, Provisioner, provisioner, root_of_trust};
+use super::{NodeRole, ProvisionError, Provisioner, provisioner, root_of_trust, store_chain};
 
 /// Who signs for nodes of one role: the root of trust and, for most roles, a provisioner below it.
 ///
@@ -114,7 +114,7 @@ impl Authority {
                 done.not_built.push(index);
                 continue;
             }
-            config.set("chains", &format!("chain{index}"), self.chain(plan, &done, public))?;
+            store_chain(config, index, &self.chain(plan, &done, public))?;
             config.set("allowlist", &format!("rot{index}"), chain::root_certificate(self.root()))?;
             done.chains.push(index);
         }

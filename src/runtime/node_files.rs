@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::files::{self, FileKind, LockedFile};
 use crate::keys::{RatchetState, SigningKey, SigningType};
 use crate::primitives::sha256;
+use crate::provision::{leaf_key, store_chain};
 use crate::store::config::{ConfigError, NodeConfig, NodeSettings};
 use crate::store::{self, KeyFile, KeyFileError, OldKeys, VaultError};
 
@@ -179,11 +180,16 @@ impl NodeFiles {
         self.key_file.node_bytes(self.enabled().as_deref())
     }
 
-    /// Our own chains, each with the index of its key.
+    /// Our own chains, each with the index of its key: the last one that is for the key, whatever its name. Not verified.
     #[must_use]
     pub fn chains(&self) -> Vec<(usize, Vec<u8>)> {
-        let entries = self.config.entries("chains").into_iter();
-        entries.filter_map(|entry| Some((chain_index(&entry.name)?, entry.value.ok()?.as_bytes()?.to_vec()))).collect()
+        let entries = self.config.entries("chains").into_iter().rev();
+        let chains = entries.filter_map(|entry| Some(entry.value.ok()?.as_bytes()?.to_vec()));
+        let chains: Vec<_> = chains.filter_map(|chain| Some((leaf_key(&chain)?, chain))).collect();
+        let own = |key| chains.iter().find(|(leaf, _)| leaf == key).map(|(_, chain)| chain.clone());
+        let enabled = self.enabled();
+        let keys = self.key_file.public_keys(enabled.as_deref());
+        keys.filter_map(|(index, key)| Some((index, own(key)?))).collect()
     }
 
     /// The certificates on a list. Entries that can't be read are left out.
@@ -228,12 +234,12 @@ impl NodeFiles {
         self.edit(|config| config.set("crypto", "oldkeys", opaque))
     }
 
-    /// Stores our chain for the signing key of this index.
+    /// Stores our chain for the signing key of this index, in the place of the one that it has.
     ///
     /// # Errors
     /// As [`NodeFiles::save`].
     pub fn save_chain(&mut self, index: usize, chain: &[u8]) -> Result<(), NodeFilesError> {
-        self.edit(|config| config.set("chains", &format!("chain{index}"), chain))
+        self.edit(|config| store_chain(config, index, chain))
     }
 
     /// Adds a certificate to a list, under its hash as protocol §7.3 says.
@@ -432,10 +438,6 @@ fn absolute(path: &Path) -> PathBuf {
 
 fn config_error(file: &LockedFile, reason: ConfigError) -> NodeFilesError {
     NodeFilesError::Config { path: file.path().to_owned(), reason }
-}
-
-fn chain_index(name: &str) -> Option<usize> {
-    name.strip_prefix("chain")?.parse().ok()
 }
 
 fn holds_password(config: &NodeConfig) -> bool {

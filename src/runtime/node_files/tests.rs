@@ -118,12 +118,21 @@ fn what_is_saved_is_there_after_a_restart() {
     let (root, secret) = (Root::new("lab"), Secret::filled(|place| place.fill(9)));
     let entry = OldKey { root, index: KeyIndex::Short(1), secret, birth: UnixTime::from_secs(7) };
     opened.save_old_keys(&OldKeys { entries: vec![entry] }, &mut rng()).unwrap();
-    opened.save_chain(0, b"chain").unwrap();
+    let key = opened.signers()[0].1.clone();
+    let chain = |root: u8, leaf: &SigningKey| {
+        let root = SigningKey::from_ed25519_seed(&[root; 32]);
+        crate::chain::chain_of(&[&root.sign(&crate::chain::root_certificate(leaf.public()))])
+    };
+    let other = SigningKey::from_ed25519_seed(&[9; 32]);
+    opened.save_chain(0, &chain(1, &other)).unwrap();
+    opened.save_chain(0, &chain(1, &key)).unwrap();
+    opened.save_chain(0, &chain(2, &key)).unwrap();
     opened.save_listed(List::Deny, b"certificate").unwrap();
     drop(opened);
     let opened = place.open().unwrap();
     assert_eq!(opened.old_keys().unwrap().0.entries[0].secret.expose(), &[9; 32]);
-    assert_eq!(opened.chains(), [(0, b"chain".to_vec())]);
+    assert_eq!(opened.chains(), [(0, chain(2, &key))]);
+    assert_eq!(opened.config().get("chains", "chain0").unwrap().unwrap().as_bytes(), Some(&chain(1, &other)[..]));
     assert_eq!(opened.listed(List::Deny), [b"certificate".to_vec()]);
     assert!(opened.listed(List::Allow).is_empty());
     let name = hex::encode(sha256::hash(&[b"certificate"]));

@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::{Certificate, ChainError, Restrictions};
+use super::{Certificate, ChainError, Restrictions, root_certificate};
 use crate::keys::SigningPublicKey;
 use crate::time::UnixTime;
 use crate::wire::{Reader, read_all};
@@ -36,7 +36,8 @@ pub(super) struct Entry {
 }
 
 impl TrustLists {
-    /// Lists of unsigned certificates. A malformed one is skipped, and the second part of the result says why.
+    /// Lists of unsigned certificates. A malformed one is skipped, and the second part of the result says why. Denied
+    /// certificates that are just a key, as self-revocations are stored, all count, and leave less room for new ones.
     ///
     /// DIFFERENCE: in Python an entry with a malformed key fails every chain.
     #[must_use]
@@ -53,8 +54,10 @@ impl TrustLists {
             }
         }
         for entry in deny {
-            if let Err(error) = lists.deny(entry) {
-                warnings.push(error);
+            match denied_key(entry) {
+                Ok(key) if *entry == root_certificate(&key) => _ = Arc::make_mut(&mut lists.self_revoked).insert(key),
+                Ok(key) => _ = Arc::make_mut(&mut lists.denied).insert(key),
+                Err(error) => warnings.push(error),
             }
         }
         (lists, warnings)

@@ -102,7 +102,7 @@ impl Asking {
 
     pub(super) fn tick(&mut self, core: &mut Core, trust: &Trust, now: Now, rng: &mut dyn CryptoRng) {
         for (root, wanted) in self.roots.iter_mut().filter(|(_, wanted)| wanted.following == Following::Yes) {
-            wanted.open.sweep(now.mono);
+            wanted.new.extend(wanted.open.sweep(now.mono));
             wanted.ask_for_new(core, trust, root, &mut self.last_number, now, rng);
             for asked in wanted.open.iter_mut() {
                 if !asked.missing.is_empty() && asked.next <= now.mono {
@@ -191,6 +191,8 @@ impl Wanted {
             return self.refused.append(&mut self.new);
         }
         while !self.new.is_empty() {
+            // whoever waits for a key of a set that had to go still waits
+            self.new.extend(self.open.make_room());
             let rest =
                 self.new.iter().nth(MAX_INDICES).cloned().map_or_else(BTreeSet::new, |at| self.new.split_off(&at));
             let asked = std::mem::replace(&mut self.new, rest);

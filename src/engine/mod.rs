@@ -8,6 +8,8 @@ mod answering;
 mod asking;
 mod node;
 mod producing;
+#[cfg(test)]
+mod tests;
 mod trust;
 mod types;
 

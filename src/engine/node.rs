@@ -60,6 +60,8 @@ struct Gate {
     unread: BTreeSet<Topic>,
     deadline: Duration,
     held: VecDeque<Held>,
+    /// Fleet topics of which something was passed over before the clock was set: they are read again.
+    passed_over: BTreeSet<Topic>,
     clock_reported: bool,
     skew_reported: bool,
 }
@@ -108,6 +110,7 @@ impl NodeEngine {
             unread: fleet.into_iter().collect(),
             deadline: now.mono + LISTS_WITHIN,
             held: VecDeque::new(),
+            passed_over: BTreeSet::new(),
             clock_reported: false,
             skew_reported: false,
         };
@@ -118,6 +121,7 @@ impl NodeEngine {
 
     /// What to do about an input.
     pub fn handle(&mut self, input: Input<'_>, now: Now, rng: &mut dyn CryptoRng) -> Vec<(ActionId, Action)> {
+        self.gate.open &= clock_is_set(now);
         match input {
             Input::Record(record) => self.record(record, now, rng),
             Input::KeyWanted { root, index } => self.asking.want(&mut self.core, root, index),
@@ -177,6 +181,9 @@ impl NodeEngine {
         self.watch_clock(&record, now);
         let changes = self.core.counters.trust_changes;
         match self.core.naming.role_of(record.topic) {
+            Role::Chains | Role::Allowlist | Role::Denylist if !clock_is_set(now) => {
+                self.gate.passed_over.insert(record.topic.into());
+            }
             Role::Chains => self.trust.new_chain(&mut self.core, &record, now),
             Role::Allowlist => self.trust.allowlist_message(&mut self.core, &record, now),
             Role::Denylist => self.trust.denylist_message(&mut self.core, &record, now),
@@ -227,7 +234,13 @@ impl NodeEngine {
 
     /// Opens the gate when the lists were read, or the broker has withheld them for too long.
     fn open_gate(&mut self, now: Now, rng: &mut dyn CryptoRng) {
-        if self.gate.open || !self.gate.may_open(&mut self.core, now) {
+        if self.gate.open || !self.gate.clock_is_set(&mut self.core, now) {
+            return;
+        }
+        if std::mem::take(&mut self.gate.clock_reported) {
+            self.clock_was_set(now);
+        }
+        if !self.gate.lists_are_read(&mut self.core, now) {
             return;
         }
         self.gate.open = true;
@@ -237,6 +250,17 @@ impl NodeEngine {
             self.record(record, now, rng);
         }
         self.asking.tick(&mut self.core, &self.trust, now, rng);
+    }
+
+    /// What was passed over is read again, and what was judged by the wrong time is judged anew.
+    fn clock_was_set(&mut self, now: Now) {
+        self.trust.clock_was_set(now);
+        self.gate.deadline = now.mono + LISTS_WITHIN;
+        for topic in std::mem::take(&mut self.gate.passed_over) {
+            self.gate.unread.insert(topic.clone());
+            let (pending, from) = (Pending::Follow(topic.clone()), Start::Beginning);
+            self.core.act(pending, Action::Follow { topic, from });
+        }
     }
 
     fn watch_clock(&mut self, record: &Record<'_>, now: Now) {
@@ -289,14 +313,19 @@ impl Core {
 }
 
 impl Gate {
-    fn may_open(&mut self, core: &mut Core, now: Now) -> bool {
-        if !clock_is_set(now) {
+    /// Looks again every second while it isn't.
+    fn clock_is_set(&mut self, core: &mut Core, now: Now) -> bool {
+        let set = clock_is_set(now);
+        if !set {
             if !std::mem::replace(&mut self.clock_reported, true) {
                 core.notice(Notice::ClockNotSet);
             }
             self.deadline = self.deadline.max(now.mono + Duration::from_secs(1));
-            return false;
         }
+        set
+    }
+
+    fn lists_are_read(&mut self, core: &mut Core, now: Now) -> bool {
         if !self.unread.is_empty() && now.mono >= self.deadline {
             let topics = std::mem::take(&mut self.unread);
             let topics = topics.iter().map(|topic| &**topic).collect::<Vec<_>>().join(", ");
@@ -315,8 +344,13 @@ impl Gate {
 }
 
 /// Whether the system's clock can be believed.
-fn clock_is_set(now: Now) -> bool {
-    now.wall >= UnixTime::from_secs(EARLIEST)
+pub(super) fn clock_is_set(now: Now) -> bool {
+    is_believable(now.wall)
+}
+
+/// Whether a time can have been read from a clock that was set.
+pub(super) fn is_believable(wall: UnixTime) -> bool {
+    wall >= UnixTime::from_secs(EARLIEST)
 }
 
 /// The date of this release: a clock before it isn't set.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::answering::Answering;
-use super::node::{Core, Pending};
+use super::node::{Core, Pending, clock_is_set, is_believable};
 use super::types::{Action, Change, Failure, KeyringChange, Notice, Outcome};
 use crate::keys::KeyIndex;
 use crate::secret::Secret;
@@ -183,14 +183,21 @@ impl Producing {
         self.sweep_at = now.mono + SWEEP;
         let (age, current) = (core.settings.max_pgen_age, self.current.clone());
         let keep = |old: &OldKey| Some(&old.index) == current.as_ref() || !is_older(old.birth, age, now);
+        let aged = self.count_births(now);
         let before: usize = self.durable.values().map(Vec::len).sum();
         self.durable.values_mut().for_each(|olds| olds.retain(keep));
         self.durable.retain(|_, olds| !olds.is_empty());
         let after: usize = self.durable.values().map(Vec::len).sum();
-        if after < before && self.saving.is_empty() {
+        if (aged || after < before) && self.saving.is_empty() {
             let all = self.durable.values().flatten().map(copy).collect();
             core.act(Pending::Save("storing producer secrets"), Action::Save(Change::OldKeys(all)));
         }
+    }
+
+    /// Secrets that were made before the clock was set count as made now. Says whether there were any.
+    fn count_births(&mut self, now: Now) -> bool {
+        let unknown = self.durable.values_mut().flatten().filter(|old| clock_is_set(now) && !is_believable(old.birth));
+        unknown.map(|old| old.birth = now.wall).count() > 0
     }
 }
 

@@ -151,7 +151,9 @@ impl Trust {
         }
         if is_self_revocation {
             // just the key is kept, in a list of its own that is bounded
-            self.lists.deny_key(change.key.clone());
+            if !self.lists.deny_key(change.key.clone()) {
+                return core.drop_input(record.topic, "too many keys have revoked themselves; this one isn't kept");
+            }
             change.certificate = chain::root_certificate(&change.key);
         } else if self.lists.deny(&change.certificate).is_err() {
             return;
@@ -185,12 +187,22 @@ impl Trust {
 
     /// In force for the next message already; what depends on it is judged anew.
     fn changed(&mut self, core: &mut Core, list: &'static str, key: SigningPublicKey, change: Change, now: Now) {
-        for own in &mut self.own {
-            (own.expires, own.direct) = judge(&self.lists, &own.key.chain, now);
-        }
+        self.judge_anew(now);
         core.counters.trust_changes += 1;
         core.notice(Notice::ListChanged { list, key });
         core.act(Pending::Save("storing a change of the lists"), Action::Save(change));
+    }
+
+    /// The clock was wrong until now.
+    pub(super) fn clock_was_set(&mut self, now: Now) {
+        self.judge_anew(now);
+        self.remind_at = now.mono;
+    }
+
+    fn judge_anew(&mut self, now: Now) {
+        for own in &mut self.own {
+            (own.expires, own.direct) = judge(&self.lists, &own.key.chain, now);
+        }
     }
 
     fn judge(&self, chain: &[u8], now: Now) -> (Option<UnixTime>, bool) {

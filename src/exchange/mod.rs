@@ -6,6 +6,8 @@
 mod outstanding;
 mod reply;
 mod request;
+#[cfg(test)]
+pub(crate) mod tests;
 
 pub use outstanding::{Asked, Outstanding};
 pub use reply::{Opened, Reply, ReplyLeaf, reply_leaf};

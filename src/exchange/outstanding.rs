@@ -26,7 +26,7 @@ pub struct Asked {
     randoms: VecDeque<[u8; 32]>,
 }
 
-/// All open requests for one root; bounded, the oldest goes first.
+/// All open requests for one root; bounded.
 #[derive(Debug, Default)]
 pub struct Outstanding {
     sets: VecDeque<Asked>,
@@ -69,12 +69,20 @@ impl Asked {
 }
 
 impl Outstanding {
-    /// Adds a set; the oldest is dropped, and its secrets wiped, when there are too many.
+    /// Adds a set; see [`Outstanding::make_room`].
     pub fn add(&mut self, asked: Asked) {
-        if self.sets.len() >= MAX_SETS {
-            self.sets.pop_front();
-        }
         self.sets.push_back(asked);
+    }
+
+    /// Drops a set, and wipes its secrets, when there are too many: one that has all it asked for, else the oldest. What
+    /// it still misses is handed back, to be asked for in another set.
+    #[must_use]
+    pub fn make_room(&mut self) -> BTreeSet<KeyIndex> {
+        if self.sets.len() < MAX_SETS {
+            return BTreeSet::new();
+        }
+        let complete = self.sets.iter().position(|asked| asked.missing.is_empty());
+        self.sets.remove(complete.unwrap_or(0)).map(|asked| asked.missing).unwrap_or_default()
     }
 
     /// Whether an index is being asked for.
@@ -106,9 +114,13 @@ impl Outstanding {
         self.sets.iter_mut().for_each(|asked| asked.arrived(index, mono));
     }
 
-    /// Drops what has expired.
-    pub fn sweep(&mut self, mono: Duration) {
+    /// Drops what has expired. What it still misses is handed back, to be asked for in another set.
+    #[must_use]
+    pub fn sweep(&mut self, mono: Duration) -> BTreeSet<KeyIndex> {
+        let expired = self.sets.iter().filter(|asked| asked.expires <= mono);
+        let missing = expired.flat_map(|asked| asked.missing.iter().cloned()).collect();
         self.sets.retain(|asked| asked.expires > mono);
+        missing
     }
 
     /// Every open set.

@@ -8,12 +8,15 @@
     clippy::indexing_slicing
 )]
 
+mod answers;
 mod clock;
 mod commands;
 mod failure;
+mod kcat;
 mod output;
 mod password;
 mod prompt;
+mod session;
 
 use std::process::ExitCode;
 
@@ -34,15 +37,17 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    log(arguments.verbose);
+    log(arguments.verbose, &arguments.command);
     match arguments.command.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
 }
 
-fn log(verbose: u8) {
+fn log(verbose: u8, command: &Command) {
     let default = match verbose {
+        // What it shows is meant to be refused.
+        0 if matches!(command, Command::Demo(_)) => "error",
         0 => "warn",
         1 => "kafkacrypto=info,warn",
         _ => "kafkacrypto=debug,info",
@@ -53,8 +58,11 @@ fn log(verbose: u8) {
 
 const AFTER_HELP: &str = "\
 Examples:
+  kafkacrypto demo
   kafkacrypto provision sensor-1 --role producer --topics lab --bootstrap localhost:9092
   kafkacrypto key info sensor-1.config
+  echo 21.5 | kafkacrypto produce -n sensor-1.config -t lab.data
+  kafkacrypto consume -n archive.config -t lab.data -o beginning
 
 Exit codes:
   0  done

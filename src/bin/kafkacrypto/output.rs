@@ -12,6 +12,11 @@ pub(crate) fn bytes(data: &[u8]) -> Result<(), Failure> {
     io::stdout().write_all(data).or_else(failed)
 }
 
+/// Sends on what was written, so that whoever reads sees it now.
+pub(crate) fn flush() -> Result<(), Failure> {
+    io::stdout().flush().or_else(failed)
+}
+
 fn failed(error: io::Error) -> Result<(), Failure> {
     if error.kind() == ErrorKind::BrokenPipe {
         std::process::exit(0);

@@ -24,6 +24,7 @@ use reader::Reader;
 
 use super::ReadError;
 use crate::message::Message;
+use crate::runtime::Node;
 use crate::serdes::Deserializer;
 use crate::transport::{Headers, Transport};
 
@@ -97,6 +98,13 @@ pub struct ConsumerRecord {
 }
 
 impl Consumer {
+    /// A consumer with a node's transport, deserializers and waits.
+    #[must_use]
+    pub fn of(node: &Node, topic: impl Into<Arc<str>>, options: ConsumerOptions) -> Self {
+        let options = options.or_as(node.settings());
+        Self::new(node.transport(), topic, node.key_deserializer(), node.value_deserializer(), options)
+    }
+
     /// A consumer of a topic over a transport, with a node's deserializers for keys and for values. It starts to read
     /// at once. Outside of a tokio runtime it ends at once.
     #[must_use]

@@ -1,6 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::store::config::NodeSettings;
+
 /// What a [`Consumer`](super::Consumer) reads, and how.
 ///
 /// ```
@@ -17,7 +19,7 @@ pub struct ConsumerOptions {
     pub(super) starts: BTreeMap<i32, Start>,
     pub(super) out_of_range: OutOfRange,
     pub(super) stop_at_end: bool,
-    pub(super) wait_for_keys: Duration,
+    pub(super) wait_for_keys: Option<Duration>,
     pub(super) buffer_bytes: usize,
     pub(super) notice_partitions: Duration,
     pub(super) request_timeout: Duration,
@@ -61,7 +63,7 @@ impl ConsumerOptions {
             starts: BTreeMap::new(),
             out_of_range: OutOfRange::Beginning,
             stop_at_end: false,
-            wait_for_keys: Duration::from_secs(10),
+            wait_for_keys: None,
             buffer_bytes: 64 * 1024 * 1024,
             notice_partitions: Duration::from_secs(60),
             request_timeout: Duration::from_secs(10),
@@ -97,12 +99,12 @@ impl ConsumerOptions {
         self
     }
 
-    /// How long the first record of an unknown key waits for that key (10 seconds at first, as
-    /// `deser_initial_wait_intervals` has it); those behind it in the partition wait with it. Later records of a key that
+    /// How long the first record of an unknown key waits for that key; unless set, as long as the node's config says
+    /// (`deser_initial_wait_intervals` times `deser_wait_interval`), which is 10 seconds if it says nothing. Those behind it in the partition wait with it. Later records of a key that
     /// didn't come don't wait. Zero: nothing ever waits.
     #[must_use]
     pub fn wait_for_keys(mut self, wait: Duration) -> Self {
-        self.wait_for_keys = wait;
+        self.wait_for_keys = Some(wait);
         self
     }
 
@@ -124,6 +126,13 @@ impl ConsumerOptions {
     #[must_use]
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.request_timeout = timeout;
+        self
+    }
+
+    /// The same, with what the node's config says where nothing was said yet.
+    pub(super) fn or_as(mut self, settings: &NodeSettings) -> Self {
+        let wait = settings.deser_wait_interval.saturating_mul(settings.deser_initial_wait_intervals);
+        self.wait_for_keys.get_or_insert(wait);
         self
     }
 

@@ -78,7 +78,7 @@ impl Reader {
     ) -> Self {
         let (tracks, calls, lanes, done) = (BTreeMap::new(), JoinSet::new(), JoinSet::new(), unbounded_channel());
         let partitions = Partitions { ask_at: Some(Instant::now()), ..Partitions::default() };
-        let patience = Arc::new(Patience::new(options.wait_for_keys));
+        let patience = Arc::new(Patience::new(options.wait_for_keys.unwrap_or(WAIT_FOR_KEYS)));
         Self { transport, topic, keys, values, options, patience, out, tracks, calls, lanes, done, partitions }
     }
 
@@ -372,6 +372,8 @@ fn pause(failures: u32) -> Duration {
 
 /// How much work a lane may have: one piece that it works on, and one ahead.
 const LANE_DEPTH: usize = 2;
+/// What an empty config says.
+const WAIT_FOR_KEYS: Duration = Duration::from_secs(10);
 const FETCH_WAIT: Duration = Duration::from_secs(5);
 const LEAST_FETCH: usize = 16 * 1024;
 const MOST_FETCH: usize = 1024 * 1024;

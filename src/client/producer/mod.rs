@@ -25,6 +25,7 @@ use lane::{Item, Lane, Road};
 use topics::{Known, Topics};
 
 use super::{Partitioning, SendError, partition_of};
+use crate::runtime::Node;
 use crate::serdes::{SerializeError, Serializer};
 use crate::transport::{Headers, Outgoing, Transport};
 
@@ -117,6 +118,12 @@ pub struct Delivery {
 pub struct Queued(oneshot::Receiver<Result<Delivery, SendError>>);
 
 impl Producer {
+    /// A producer with a node's transport and serializers.
+    #[must_use]
+    pub fn of(node: &Node, options: ProducerOptions) -> Self {
+        Self::new(node.transport(), node.key_serializer(), node.value_serializer(), options)
+    }
+
     /// A producer over a transport, with a node's serializers for keys and for values.
     #[must_use]
     pub fn new(transport: Arc<dyn Transport>, keys: Serializer, values: Serializer, options: ProducerOptions) -> Self {

@@ -1,0 +1,299 @@
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use kafkacrypto::chain::Usage;
+use kafkacrypto::client::{Producer, ProducerOptions, ProducerRecord, Queued, SendError};
+use kafkacrypto::error::Error;
+use kafkacrypto::runtime::Node;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+use crate::answers::Answers;
+use crate::failure::Failure;
+use crate::kcat::Delimiter;
+use crate::session::{self, NodeArgs};
+
+#[derive(Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct ProduceArgs {
+    #[command(flatten)]
+    node: NodeArgs,
+    /// The topic; it is created if it doesn't exist
+    #[arg(short, long)]
+    topic: String,
+    /// The partition [default: by the plaintext key]
+    #[arg(short, long, value_parser = clap::value_parser!(i32).range(0..))]
+    partition: Option<i32>,
+    /// The key of all records
+    #[arg(short, long)]
+    key: Option<String>,
+    /// What separates key and value in each record
+    #[arg(short = 'K', value_name = "DELIMITER", value_parser = Delimiter::parse)]
+    key_delimiter: Option<Delimiter>,
+    /// What separates records
+    #[arg(short = 'D', value_name = "DELIMITER", value_parser = Delimiter::parse, default_value = r"\n")]
+    delimiter: Delimiter,
+    /// Send empty keys and values as null
+    #[arg(short = 'Z')]
+    empty_is_null: bool,
+    /// Stop after so many records
+    #[arg(short, long, value_name = "N")]
+    count: Option<u64>,
+    /// Take the lines of the file as records
+    #[arg(short = 'l', requires = "files")]
+    lines: bool,
+    /// How long to go on answering requests for the keys after the last record, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = super::seconds)]
+    linger: f64,
+    /// Files to send, each as one record; without any, records come from stdin
+    files: Vec<PathBuf>,
+}
+
+/// What became of the records.
+#[derive(Default)]
+struct Outcome {
+    delivered: u64,
+    failed: u64,
+    stopped: bool,
+    first: Option<Failure>,
+}
+
+pub(crate) fn run(args: ProduceArgs) -> Result<(), Failure> {
+    if args.lines && args.files.len() != 1 {
+        return Err(Failure::usage("-l takes one file"));
+    }
+    session::block_on(produce(Arc::new(args)))
+}
+
+async fn produce(args: Arc<ProduceArgs>) -> Result<(), Failure> {
+    let (node, allowed) = args.node.open().await?;
+    if let Some(why) = allowed.why_not(&args.topic, &[Usage::Encrypt])? {
+        node.close().await;
+        let message = format!("nothing was sent, since nobody would accept its keys: {why}");
+        return Err(Failure::new(Failure::NOT_AUTHORISED, message));
+    }
+    let mut answers = Answers::of(&node);
+    let outcome = tokio::select! {
+        outcome = send_all(&args, &node) => outcome,
+        () = answers.tell() => Outcome::default(),
+    };
+    if outcome.delivered > 0 && !outcome.stopped {
+        linger(&args, &mut answers, outcome.delivered).await;
+    }
+    node.close().await;
+    outcome.end()
+}
+
+/// Keys can be had only from a node that runs.
+async fn linger(args: &ProduceArgs, answers: &mut Answers, delivered: u64) {
+    let (records, topic) = (counted(delivered, "record"), &args.topic);
+    if args.linger == 0.0 {
+        return eprintln!("{records} delivered to {topic}; `kafkacrypto serve` answers for the keys later");
+    }
+    eprintln!("{records} delivered to {topic}; answering requests for the keys for {} s, Ctrl-C ends it", args.linger);
+    let time = Duration::try_from_secs_f64(args.linger).unwrap_or(Duration::MAX);
+    tokio::select! {
+        () = answers.tell_for(time) => {}
+        () = session::stopped() => {}
+    }
+    let given = answers.given as u64;
+    match given {
+        0 => eprintln!("nobody asked; `kafkacrypto serve` answers later"),
+        _ => eprintln!("{} answered", counted(given, "request")),
+    }
+}
+
+async fn send_all(args: &Arc<ProduceArgs>, node: &Node) -> Outcome {
+    let producer = Producer::of(node, ProducerOptions::new());
+    let (records, mut input) = channel(1000);
+    let reading = args.clone();
+    let reader = tokio::task::spawn_blocking(move || read(&reading, &records));
+    let (on_their_way, results) = channel(10_000);
+    let (queued, mut outcome) = tokio::join!(queue_all(&producer, &mut input, on_their_way), collect(results));
+    drop(input);
+    outcome.stopped = matches!(queued, Ok(End::Stopped));
+    match queued {
+        Ok(End::Input) => outcome.note(reader.await.unwrap_or_else(|_| Err(failed("reading the input has failed")))),
+        Ok(End::Stopped) => outcome.note(Err(failed("stopped before the input had ended; what was read was sent"))),
+        Err(failure) => outcome.note(Err(failure)),
+    }
+    outcome.note(producer.close().await.map_err(failure));
+    outcome
+}
+
+/// Why no more records are queued.
+enum End {
+    Input,
+    Stopped,
+}
+
+async fn queue_all(
+    producer: &Producer,
+    input: &mut Receiver<ProducerRecord>,
+    on_their_way: Sender<Queued>,
+) -> Result<End, Failure> {
+    let stopped = session::stopped();
+    tokio::pin!(stopped);
+    loop {
+        let record = tokio::select! {
+            record = input.recv() => record,
+            () = &mut stopped => return Ok(End::Stopped),
+        };
+        let Some(record) = record else { return Ok(End::Input) };
+        let queued = producer.queue(record).await.map_err(failure)?;
+        if on_their_way.send(queued).await.is_err() {
+            return Ok(End::Stopped);
+        }
+    }
+}
+
+async fn collect(mut results: Receiver<Queued>) -> Outcome {
+    let mut outcome = Outcome::default();
+    while let Some(queued) = results.recv().await {
+        match queued.await {
+            Ok(_) => outcome.delivered += 1,
+            Err(error) => {
+                outcome.failed += 1;
+                outcome.note(Err(failure(error)));
+            }
+        }
+    }
+    outcome
+}
+
+impl Outcome {
+    fn note(&mut self, result: Result<(), Failure>) {
+        if let Err(failure) = result {
+            self.first.get_or_insert(failure);
+        }
+    }
+
+    fn end(self) -> Result<(), Failure> {
+        let Some(first) = self.first else { return Ok(()) };
+        let all = match self.failed {
+            0 | 1 => first.message,
+            failed => format!("{} records were not delivered; the first because: {}", failed, first.message),
+        };
+        Err(Failure::new(first.code, all))
+    }
+}
+
+fn failed(message: &str) -> Failure {
+    Failure::new(Failure::FAILED, message)
+}
+
+fn failure(error: SendError) -> Failure {
+    Error::from(error).into()
+}
+
+fn counted(count: u64, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+// ---- input
+
+/// Reads records and hands them on, until there are no more, or nobody takes them.
+fn read(args: &ProduceArgs, records: &Sender<ProducerRecord>) -> Result<(), Failure> {
+    let limit = args.count.unwrap_or(u64::MAX);
+    let hand_on = |bytes: &[u8]| records.blocking_send(record(args, bytes)).is_ok();
+    if args.files.is_empty() {
+        return pieces(&mut io::stdin().lock(), &args.delimiter, limit, hand_on)
+            .map_err(|error| unreadable("stdin", &error));
+    }
+    for path in args.files.iter().take(usize::try_from(limit).unwrap_or(usize::MAX)) {
+        let mut file = open(path)?;
+        if args.lines {
+            pieces(&mut BufReader::new(file), &args.delimiter, limit, hand_on)
+        } else {
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes).map(|_| {
+                // Nobody takes it only when the sending has ended, which says why by itself.
+                hand_on(&bytes);
+            })
+        }
+        .map_err(|error| unreadable(&path.display().to_string(), &error))?;
+    }
+    Ok(())
+}
+
+/// What stands before, between and behind delimiters; nothing behind the last one is no record.
+fn pieces(
+    input: &mut impl BufRead,
+    delimiter: &Delimiter,
+    limit: u64,
+    mut hand_on: impl FnMut(&[u8]) -> bool,
+) -> io::Result<()> {
+    let last = delimiter.0.last().copied().unwrap_or(b'\n');
+    let (mut piece, mut count) = (Vec::new(), 0);
+    while count < limit {
+        let read = input.read_until(last, &mut piece)?;
+        let whole = piece.strip_suffix(delimiter.0.as_slice());
+        let record = match whole {
+            Some(record) => record,
+            None if read == 0 && piece.is_empty() => break,
+            None if read == 0 => piece.as_slice(),
+            None => continue,
+        };
+        count += 1;
+        if !hand_on(record) || read == 0 {
+            break;
+        }
+        piece.clear();
+    }
+    Ok(())
+}
+
+fn record(args: &ProduceArgs, bytes: &[u8]) -> ProducerRecord {
+    let fixed = args.key.as_deref().map(str::as_bytes);
+    let split = args.key_delimiter.as_ref().and_then(|delimiter| delimiter.split(bytes));
+    let (key, value) = split.map_or((fixed, bytes), |(key, value)| (Some(key), value));
+    let part = |part: &[u8]| (!(args.empty_is_null && part.is_empty())).then(|| part.to_vec());
+    let mut record = ProducerRecord::new(args.topic.as_str());
+    (record.key, record.value, record.partition) = (key.and_then(part), part(value), args.partition);
+    record
+}
+
+fn open(path: &Path) -> Result<File, Failure> {
+    File::open(path).map_err(|error| unreadable(&path.display().to_string(), &error))
+}
+
+fn unreadable(what: &str, error: &io::Error) -> Failure {
+    Failure::new(Failure::FAILED, format!("{what} can't be read ({error}); what was read before was sent"))
+}
+
+const AFTER_HELP: &str = "\
+The partition is chosen by the plaintext key, as Java's producer does, so that the order of each key is kept.
+
+Examples:
+  echo 21.5 | kafkacrypto produce -n sensor-1.config -t lab.data
+  kafkacrypto produce -n sensor-1.config -t lab.data -K : -l readings.txt
+  kafkacrypto produce -n sensor-1.config -t lab.photos --linger 60 photo.jpg";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(input: &[u8], delimiter: &str, limit: u64) -> Vec<Vec<u8>> {
+        let mut found = Vec::new();
+        let delimiter = Delimiter::parse(delimiter).unwrap();
+        pieces(&mut &*input, &delimiter, limit, |piece| {
+            found.push(piece.to_vec());
+            true
+        })
+        .unwrap();
+        found
+    }
+
+    #[test]
+    fn input_is_cut_at_delimiters() {
+        assert_eq!(all(b"a\nb\n", r"\n", 9), [b"a", b"b"]);
+        assert_eq!(all(b"a\n\nb", r"\n", 9), [&b"a"[..], b"", b"b"]);
+        assert_eq!(all(b"a|b||c", "||", 9), [&b"a|b"[..], b"c"]);
+        assert_eq!(all(b"a\nb\nc", r"\n", 2), [b"a", b"b"]);
+        assert!(all(b"", r"\n", 9).is_empty());
+        assert_eq!(all(&[0xff, 0, b'\n', 0xfe], r"\n", 9), [&[0xff, 0][..], &[0xfe]]);
+    }
+}

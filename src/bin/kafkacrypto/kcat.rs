@@ -1,0 +1,190 @@
+//! What kcat's arguments mean: delimiters, offsets, formats.
+
+use kafkacrypto::client::Start;
+
+/// A delimiter: text with `\n`, `\r`, `\t`, `\0`, `\\` and `\xHH`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Delimiter(pub(crate) Vec<u8>);
+
+/// How a record is printed: kcat's `-f`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Format(pub(crate) Vec<Part>);
+
+/// A part of a format.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Text(Vec<u8>),
+    Topic,
+    Partition,
+    Offset,
+    Timestamp,
+    Headers,
+    Key,
+    KeyLength,
+    Value,
+    ValueLength,
+}
+
+impl Delimiter {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let bytes = unescaped(text)?;
+        if bytes.is_empty() { Err("a delimiter can't be empty".to_owned()) } else { Ok(Self(bytes)) }
+    }
+
+    /// Text before and after the first delimiter.
+    pub(crate) fn split<'a>(&self, bytes: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+        let at = bytes.windows(self.0.len()).position(|window| window == self.0)?;
+        let (before, rest) = bytes.split_at_checked(at)?;
+        Some((before, rest.get(self.0.len()..)?))
+    }
+}
+
+impl Format {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let mut parts = Vec::new();
+        let mut pieces = text.split('%');
+        push_text(&mut parts, pieces.next().unwrap_or_default())?;
+        while let Some(piece) = pieces.next() {
+            let Some(letter) = piece.chars().next() else {
+                // `%%`, and what follows it
+                parts.push(Part::Text(b"%".to_vec()));
+                push_text(&mut parts, pieces.next().ok_or("a format can't end with a single %; write %%")?)?;
+                continue;
+            };
+            parts.push(Part::of(letter).ok_or(format!("%{letter} means nothing; there are {LETTERS}"))?);
+            push_text(&mut parts, piece.get(letter.len_utf8()..).unwrap_or_default())?;
+        }
+        Ok(Self(parts))
+    }
+
+    /// Whether it shows record keys.
+    pub(crate) fn shows_key(&self) -> bool {
+        self.0.iter().any(|part| matches!(part, Part::Key | Part::KeyLength))
+    }
+
+    /// Whether it shows record values.
+    pub(crate) fn shows_value(&self) -> bool {
+        self.0.iter().any(|part| matches!(part, Part::Value | Part::ValueLength))
+    }
+}
+
+impl Part {
+    fn of(letter: char) -> Option<Self> {
+        Some(match letter {
+            't' => Self::Topic,
+            'p' => Self::Partition,
+            'o' => Self::Offset,
+            'T' => Self::Timestamp,
+            'h' => Self::Headers,
+            'k' => Self::Key,
+            'K' => Self::KeyLength,
+            's' => Self::Value,
+            'S' => Self::ValueLength,
+            _ => return None,
+        })
+    }
+}
+
+/// Where to start: `beginning`, `end`, an offset, `-N` from the end, `s@TIME` in milliseconds since 1970.
+pub(crate) fn start(text: &str) -> Result<Start, String> {
+    let unknown = || format!("`{}` is no offset; give beginning, end, N, -N or s@MILLISECONDS", text.escape_debug());
+    if let Some(time) = text.strip_prefix("s@") {
+        return time.parse().map(Start::Time).map_err(|_| unknown());
+    }
+    if let Some(count) = text.strip_prefix('-') {
+        return count.parse().map(Start::Tail).map_err(|_| unknown());
+    }
+    match text {
+        "beginning" => Ok(Start::Beginning),
+        "end" => Ok(Start::End),
+        "stored" => Err("nothing is stored: there are no consumer groups; give an offset".to_owned()),
+        offset => offset.parse().map(Start::Offset).map_err(|_| unknown()),
+    }
+}
+
+fn push_text(parts: &mut Vec<Part>, text: &str) -> Result<(), String> {
+    if !text.is_empty() {
+        parts.push(Part::Text(unescaped(text)?));
+    }
+    Ok(())
+}
+
+fn unescaped(text: &str) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let mut pieces = text.split('\\');
+    bytes.extend(pieces.next().unwrap_or_default().bytes());
+    while let Some(piece) = pieces.next() {
+        let Some(letter) = piece.chars().next() else {
+            bytes.push(b'\\');
+            bytes.extend(pieces.next().unwrap_or_default().bytes());
+            continue;
+        };
+        let (byte, length) = match letter {
+            'n' => (b'\n', 1),
+            'r' => (b'\r', 1),
+            't' => (b'\t', 1),
+            '0' => (0, 1),
+            'x' => (hex_byte(piece)?, 3),
+            other => return Err(format!("\\{other} means nothing; there are \\n \\r \\t \\0 \\\\ and \\xHH")),
+        };
+        bytes.push(byte);
+        bytes.extend(piece.get(length..).unwrap_or_default().bytes());
+    }
+    Ok(bytes)
+}
+
+fn hex_byte(piece: &str) -> Result<u8, String> {
+    let digits = piece.get(1..3).filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+    let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+    byte.ok_or_else(|| "\\x is followed by two hexadecimal digits".to_owned())
+}
+
+const LETTERS: &str = "%t %p %o %T %h %k %K %s %S and %%";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delimiters_have_escapes_and_split_once() {
+        let delimiter = |text| Delimiter::parse(text).map(|delimiter| delimiter.0);
+        assert_eq!(delimiter(r"\n"), Ok(b"\n".to_vec()));
+        assert_eq!(delimiter(r"\x00-\\:\t"), Ok(b"\x00-\\:\t".to_vec()));
+        assert!(delimiter("").is_err() && delimiter(r"\q").is_err() && delimiter(r"\x1").is_err());
+        assert_eq!(Delimiter::parse(":").unwrap().split(b"a:b:c"), Some((&b"a"[..], &b"b:c"[..])));
+        assert_eq!(Delimiter::parse("::").unwrap().split(b"a:b"), None);
+    }
+
+    #[test]
+    fn formats_are_read() {
+        use Part::*;
+        let text = |text: &str| Text(text.as_bytes().to_vec());
+        let format = Format::parse(r"%t[%p]@%o: %k=%s %%\n").unwrap();
+        let parts = [
+            Topic,
+            text("["),
+            Partition,
+            text("]@"),
+            Offset,
+            text(": "),
+            Key,
+            text("="),
+            Value,
+            text(" "),
+            text("%"),
+            text("\n"),
+        ];
+        assert_eq!(format.0, parts);
+        assert!(Format::parse("%q").unwrap_err().contains("%t %p"));
+        assert!(Format::parse("100%").is_err());
+    }
+
+    #[test]
+    fn offsets_are_read() {
+        assert_eq!(start("beginning"), Ok(Start::Beginning));
+        assert_eq!(start("-5"), Ok(Start::Tail(5)));
+        assert_eq!(start("5"), Ok(Start::Offset(5)));
+        assert_eq!(start("s@1700000000000"), Ok(Start::Time(1_700_000_000_000)));
+        assert!(start("soon").is_err() && start("stored").unwrap_err().contains("consumer groups"));
+    }
+}

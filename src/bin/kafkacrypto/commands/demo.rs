@@ -121,7 +121,8 @@ impl Scene {
         let id = hex::encode(random::<6>()?);
         let transport = args.bootstrap.as_deref().map(session::plain).transpose()?;
         // A broker of others gets topics of its own for each run.
-        let root = if transport.is_some() { format!("kafkacrypto-demo-{id}") } else { "home".to_owned() };
+        let root =
+            if transport.is_some() { format!("kc-demo-{}", id.get(..6).unwrap_or(&id)) } else { "home".to_owned() };
         let place = match &args.bootstrap {
             Some(servers) => format!("Kafka at {servers}"),
             None => "a broker within this program".to_owned(),
@@ -262,7 +263,7 @@ const READING: &str = "21.5 °C, window open";
 const SOON: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(60);
 const AFTER_HELP: &str = "\
-It needs nothing, leaves nothing behind (on a Kafka broker: a few topics, kafkacrypto-demo-…), and ends by itself.
+It needs nothing, leaves nothing behind (on a Kafka broker: a few topics, kc-demo-…), and ends by itself.
 The exit code is 0 only if all that it shows has happened.
 
 Examples:

@@ -57,3 +57,8 @@ mod files;
 pub mod runtime;
 #[cfg(feature = "runtime")]
 pub mod transport;
+
+/// The examples of the README are tests too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -234,6 +234,10 @@ fn apply(
     if let Some(servers) = &wish.bootstrap {
         config.set("kafka", "bootstrap_servers", servers.as_str()).map_err(Failure::usage)?;
     }
+    if config.text("kafka-crypto-consumer", "auto_offset_reset").map_err(Failure::configuration)?.is_none() {
+        // for the Python implementation, should it run this node: it starts at the end else, and misses fast answers
+        config.set("kafka-crypto-consumer", "auto_offset_reset", "earliest").map_err(Failure::usage)?;
+    }
     if let Some(protocol) = &args.security_protocol {
         config.set("kafka", "security_protocol", protocol.as_str()).map_err(Failure::usage)?;
     }

@@ -20,7 +20,7 @@ use crate::error::{Error, ErrorKind};
 use crate::keyring::Keyring;
 use crate::keys::{Purpose, Ratchet, Signer};
 use crate::serdes::{Deserializer, Serializer};
-use crate::store::config::NodeSettings;
+use crate::store::config::{KafkaUse, NodeSettings};
 use crate::store::value::Value;
 use crate::topic::Naming;
 use crate::transport::Transport;
@@ -169,6 +169,17 @@ impl Node {
             exchange: machine.counters(),
             messages: self.0.keyring.counters(),
         }
+    }
+
+    /// The config's Kafka settings for a use, in kafka-python's names, for programs with a client of their own; `crypto` for
+    /// those of the key topics (protocol §12.1).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`], [`ErrorKind::Closed`].
+    #[doc(alias = "get_kafka_config")]
+    pub fn kafka_settings(&self, usage: KafkaUse, crypto: bool) -> Result<BTreeMap<String, String>, Error> {
+        let failed = |error| Error::new(ErrorKind::Configuration, error);
+        self.0.store.with(|files| files.config().kafka(usage, crypto).map_err(failed))
     }
 
     /// A value that the application keeps in the config, in section `<node>-<section>`.

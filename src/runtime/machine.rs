@@ -228,8 +228,10 @@ impl Machine {
     /// What was waited for in vain counts against its root's budget for a while, then it may be waited for again.
     fn forget_vain(&self, mono: Duration) {
         let vain = &mut self.lock().vain;
-        while let Some((_, root, index)) = vain.pop_front_if(|(at, _, _)| *at <= mono) {
-            self.keyring.forget(&root, &index);
+        while vain.front().is_some_and(|(at, _, _)| *at <= mono) {
+            if let Some((_, root, index)) = vain.pop_front() {
+                self.keyring.forget(&root, &index);
+            }
         }
     }
 

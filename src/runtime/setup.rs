@@ -95,12 +95,13 @@ impl NodeStore for FileStore {
 
     fn save(&mut self, change: Change) -> Result<(), Error> {
         self.with(|files| {
-            Ok(match change {
-                Change::OldKeys(keys) => files.save_old_keys(&OldKeys { entries: keys }, &mut UnwrapErr(SysRng))?,
-                Change::Chain { slot, chain } => files.save_chain(slot, &chain)?,
-                Change::Allow(certificate) => files.save_listed(List::Allow, &certificate)?,
-                Change::Deny(certificate) => files.save_listed(List::Deny, &certificate)?,
-            })
+            match change {
+                Change::OldKeys(keys) => files.save_old_keys(&OldKeys { entries: keys }, &mut UnwrapErr(SysRng)),
+                Change::Chain { slot, chain } => files.save_chain(slot, &chain),
+                Change::Allow(certificate) => files.save_listed(List::Allow, &certificate),
+                Change::Deny(certificate) => files.save_listed(List::Deny, &certificate),
+            }
+            .map_err(Error::from)
         })
     }
 }

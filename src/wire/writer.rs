@@ -26,6 +26,7 @@ impl Writer {
         self.put(|out| encode::write_map_len(out, n).map(|_| ()))
     }
 
+    #[cfg(test)]
     pub(crate) fn nil(&mut self) -> &mut Self {
         self.put(encode::write_nil)
     }

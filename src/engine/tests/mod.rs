@@ -341,6 +341,7 @@ impl Node {
                 self.current.insert(root, index);
             }
             KeyringChange::Refuse { index, why, .. } => self.refused.push((index, why)),
+            KeyringChange::Reconsider { index, .. } => self.refused.retain(|(refused, _)| *refused != index),
             KeyringChange::CannotProduce { why, .. } => self.cannot.push(why),
         }
     }

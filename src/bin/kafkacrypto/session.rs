@@ -148,4 +148,4 @@ pub(crate) fn plain(_servers: &str) -> Result<Arc<dyn Transport>, Failure> {
 #[cfg(not(feature = "kafka"))]
 const NO_KAFKA: &str = "this program was built without a Kafka client; build it with the feature `kafka`";
 /// How long a broker may take to show that it is there.
-pub(crate) const CONNECT: Duration = Duration::from_secs(15);
+pub(crate) const CONNECT: Duration = Duration::from_secs(10);

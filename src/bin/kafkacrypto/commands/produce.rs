@@ -75,6 +75,10 @@ async fn produce(args: Arc<ProduceArgs>) -> Result<(), Failure> {
         let message = format!("nothing was sent, since nobody would accept its keys: {why}");
         return Err(Failure::new(Failure::NOT_AUTHORISED, message));
     }
+    if let Err(error) = node.transport().partitions(&args.topic, session::CONNECT).await {
+        node.close().await;
+        return Err(session::broker(&error));
+    }
     let mut answers = Answers::of(&node);
     let outcome = tokio::select! {
         outcome = send_all(&args, &node) => outcome,

@@ -12,7 +12,7 @@ use crate::keys::{RatchetState, SigningKey, SigningType};
 use crate::primitives::sha256;
 use crate::provision::{leaf_key, store_chain};
 use crate::store::config::{ConfigError, NodeConfig, NodeSettings};
-use crate::store::{self, KeyFile, KeyFileError, OldKeys, VaultError};
+use crate::store::{self, KeyFile, KeyFileError, KeyFileWarning, OldKeys, VaultError};
 
 pub use error::NodeFilesError;
 pub use seed::SeedFile;
@@ -313,7 +313,10 @@ impl NodeFiles {
 
     fn notice(&mut self) -> Result<(), NodeFilesError> {
         let path = self.key_path.display();
-        self.notices.extend(self.key_file.warnings().iter().map(|warning| format!("{path}: {warning}")));
+        // Every new key file names exchanges that aren't built yet: that is no news.
+        let warnings = self.key_file.warnings();
+        let news = warnings.iter().filter(|warning| !matches!(warning, KeyFileWarning::ExchangeNotBuilt(_)));
+        self.notices.extend(news.map(|warning| format!("{path}: {warning}")));
         if self.config_file.open_to_others()?.is_some() && holds_password(&self.config) {
             let path = self.config_path().display().to_string();
             self.notices.push(format!("{path} holds a password and others can read it; run `chmod 600 {path}`"));

@@ -1,0 +1,369 @@
+//! `demo`, `produce`, `consume` and `serve` as a user runs them, from the built binary.
+#![cfg(unix)]
+
+mod support;
+
+use std::io::{BufRead, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use kafkacrypto::provision::NodeRole;
+use serde_json::Value;
+use support::fleet::Fleet;
+
+/// A fleet, the broker that its configs name, and the tool.
+struct Place {
+    fleet: Fleet,
+    bootstrap: String,
+    root: String,
+}
+
+impl Place {
+    /// Over Kafka, or none where there is no broker.
+    fn over_kafka() -> Option<Self> {
+        support::bootstrap().map(|bootstrap| Self::at(&bootstrap))
+    }
+
+    fn at(bootstrap: &str) -> Self {
+        Self { fleet: Fleet::new(), bootstrap: bootstrap.to_owned(), root: support::fresh("cli") }
+    }
+
+    fn topic(&self) -> String {
+        format!("{}.data", self.root)
+    }
+
+    fn node(&self, role: NodeRole, root: &str) -> PathBuf {
+        self.fleet.node_with(&support::fresh("node"), role, &[root], |config| {
+            config.set("kafka", "bootstrap_servers", self.bootstrap.as_str()).unwrap();
+            config.set("kafka", "security_protocol", "PLAINTEXT").unwrap();
+        })
+    }
+
+    fn producer(&self) -> PathBuf {
+        self.node(NodeRole::Producer, &self.root)
+    }
+
+    fn consumer(&self) -> PathBuf {
+        self.node(NodeRole::Consumer, &self.root)
+    }
+
+    fn consume(&self, config: &Path, more: &[&str]) -> Output {
+        run(&[&["consume", "-n", path(config), "-t", &self.topic(), "-e"], more].concat(), b"")
+    }
+
+    /// A producer that has sent its input and answers requests until it is dropped.
+    fn produce(&self, config: &Path, more: &[&str], input: &[u8]) -> Running {
+        let topic = self.topic();
+        let start = ["produce", "-n", path(config), "-t", &topic, "--linger", "600"];
+        let mut running = Running::start(&[&start, more].concat());
+        running.input(input);
+        running.close_input();
+        running.expect("delivered to");
+        running
+    }
+}
+
+/// The tool, running; killed when it is dropped.
+struct Running {
+    child: Child,
+    errors: Receiver<String>,
+}
+
+impl Running {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = tool(arguments).stdout(Stdio::null()).spawn().unwrap();
+        let (send, errors) = channel();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
+        Self { child, errors }
+    }
+
+    fn input(&mut self, bytes: &[u8]) {
+        let input = self.child.stdin.as_mut().unwrap();
+        input.write_all(bytes).and_then(|()| input.flush()).unwrap();
+    }
+
+    fn close_input(&mut self) {
+        self.child.stdin = None;
+    }
+
+    /// Waits for a line on stderr.
+    fn expect(&mut self, text: &str) -> String {
+        let mut all = String::new();
+        loop {
+            let line = self.errors.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|_| panic!("no {text:?} on stderr, but: {all}"));
+            if line.contains(text) {
+                return line;
+            }
+            all.push_str(&line);
+            all.push('\n');
+        }
+    }
+
+    fn signal(&self, signal: &str) {
+        let kill = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
+        assert!(kill.unwrap().success());
+    }
+
+    fn code(&mut self) -> i32 {
+        let started = Instant::now();
+        loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => return status.code().expect("an end of its own"),
+                None if started.elapsed() > PATIENCE => panic!("it doesn't end"),
+                None => std::thread::sleep(Duration::from_millis(20)),
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn tool(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kafkacrypto"));
+    command.args(arguments).env_remove("RUST_LOG");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn run(arguments: &[&str], input: &[u8]) -> Output {
+    run_command(tool(arguments), input)
+}
+
+fn run_command(mut command: Command, input: &[u8]) -> Output {
+    let mut child = command.spawn().unwrap();
+    // It may end without reading.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    child.wait_with_output().unwrap()
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[track_caller]
+fn ended(output: &Output, code: i32) {
+    assert_eq!(output.status.code(), Some(code), "stderr: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn objects(output: &Output) -> Vec<Value> {
+    text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[test]
+fn the_demo_shows_the_main_job_and_leaves_nothing() {
+    let folder = support::folder();
+    let mut demo = tool(&["demo"]);
+    demo.env("TMPDIR", folder.path());
+    let output = run_command(demo, b"");
+    ended(&output, 0);
+    let shown = text(&output.stdout);
+    for part in ["meter refuses: the chain doesn't allow the topic", "cleartext:  21.5", "All of it happened"] {
+        assert!(shown.contains(part), "{part} is missing in:\n{shown}");
+    }
+    assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+    assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn the_demo_tells_a_program_too() {
+    let output = run(&["demo", "--json"], b"");
+    ended(&output, 0);
+    let seen = &objects(&output)[0];
+    assert_eq!((&seen["broker"], &seen["cleartext"]), (&"memory".into(), &"21.5 °C, window open".into()));
+    assert!(seen["stored"].as_str().unwrap().starts_with("0193c420"), "{seen}");
+    assert!(seen["exchange_ms"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn the_demo_runs_over_kafka() {
+    let Some(bootstrap) = support::bootstrap() else { return };
+    let output = run(&["demo", "--bootstrap", &bootstrap], b"");
+    ended(&output, 0);
+    assert!(text(&output.stdout).contains("All of it happened"));
+}
+
+#[test]
+fn text_and_binary_survive_byte_for_byte() {
+    let Some(place) = Place::over_kafka() else { return };
+    let (producer, consumer) = (place.producer(), place.consumer());
+    let all: Vec<u8> = (0..=255).collect();
+    let file = place.fleet.folder().join("binary");
+    std::fs::write(&file, &all).unwrap();
+    drop(place.produce(&producer, &["-k", "file", path(&file)], b""));
+    let running = place.produce(&producer, &["-K", ":", "-Z"], b"a:one\nb:\n:no key\nplain\nz:\xff\n");
+    let output = place.consume(&consumer, &["-J"]);
+    ended(&output, 0); // a node keeps its keys, and gives out those of earlier runs too
+    drop(running);
+    ended(&place.consume(&consumer, &["-J", "--wait", "0.5"]), 4);
+    let mut serving = Running::start(&["serve", "-n", path(&producer)]);
+    serving.expect("answers requests");
+    let output = place.consume(&consumer, &["-J"]);
+    ended(&output, 0);
+    let seen = objects(&output);
+    assert_eq!(seen.len(), 6);
+    let base64 = |value: &Value| base64::engine::general_purpose::STANDARD.decode(value.as_str().unwrap()).unwrap();
+    assert_eq!(base64(&seen[0]["value_base64"]), all);
+    assert_eq!((&seen[0]["key"], &seen[0]["offset"]), (&"file".into(), &0.into()));
+    assert_eq!(
+        (&seen[1]["key"], &seen[1]["value"], &seen[1]["value_state"]),
+        (&"a".into(), &"one".into(), &"cleartext".into())
+    );
+    assert_eq!((&seen[2]["value"], &seen[2]["value_state"]), (&Value::Null, &"null".into()));
+    assert_eq!((&seen[3]["key_state"], &seen[3]["value"]), (&"null".into(), &"no key".into()));
+    assert_eq!((&seen[4]["key_state"], &seen[4]["value"]), (&"null".into(), &"plain".into()));
+    assert_eq!(base64(&seen[5]["value_base64"]), [0xff]);
+    assert_eq!(seen[1]["value_key_index"].as_str().unwrap().len(), 64);
+
+    let output = place.consume(&consumer, &["-o", "0", "-c", "1", "-D", "|"]);
+    assert_eq!(output.stdout, [&all[..], b"|"].concat());
+    let output = place.consume(&consumer, &["-o", "-4", "-K", "=", "-Z"]);
+    assert_eq!(output.stdout, b"b=NULL\nNULL=no key\nNULL=plain\nz=\xff\n");
+    let output = place.consume(&consumer, &["-o", "1", "-c", "1", "-p", "0", "-f", r"%t[%p]@%o %K %k=%s %S\n"]);
+    assert_eq!(text(&output.stdout), format!("{}[0]@1 1 a=one 3\n", place.topic()));
+    let given = serving.expect("gave node");
+    assert!(given.contains(&place.root) && given.ends_with("(x25519)"), "{given}");
+    serving.signal("-TERM");
+    assert_eq!(serving.code(), 0);
+}
+
+#[test]
+fn lines_of_a_file_are_records_and_the_linger_ends() {
+    let Some(place) = Place::over_kafka() else { return };
+    let (producer, consumer) = (place.producer(), place.consumer());
+    let (file, topic) = (place.fleet.folder().join("lines"), place.topic());
+    std::fs::write(&file, "one\ntwo\nthree").unwrap();
+    let start = ["produce", "-n", path(&producer), "-t", &topic, "--linger", "8", "-l", path(&file), "-c", "2"];
+    let mut running = Running::start(&start);
+    let said = running.expect("delivered");
+    assert!(said.starts_with("2 records delivered") && said.contains("for 8 s"), "{said}");
+    let output = place.consume(&consumer, &[]);
+    ended(&output, 0);
+    assert_eq!(output.stdout, b"one\ntwo\n");
+    running.expect("gave node");
+    running.expect("answered");
+    assert_eq!(running.code(), 0);
+}
+
+#[test]
+fn a_stopped_producer_sends_what_it_has_read() {
+    let Some(place) = Place::over_kafka() else { return };
+    let (producer, topic) = (place.producer(), place.topic());
+    let mut running = Running::start(&["-v", "produce", "-n", path(&producer), "-t", &topic]);
+    running.input(b"early\nunfinished");
+    // The topic exists once the first record is on its way.
+    let consumer = place.consumer();
+    let started = Instant::now();
+    while place.consume(&consumer, &["-o", "end"]).status.code() != Some(0) {
+        assert!(started.elapsed() < PATIENCE, "the record arrives");
+    }
+    running.signal("-INT");
+    running.expect("stopped before the input had ended");
+    assert_eq!(running.code(), 1);
+    let mut serving = Running::start(&["serve", "-n", path(&producer)]);
+    serving.expect("answers requests");
+    let output = place.consume(&consumer, &[]);
+    ended(&output, 0);
+    assert_eq!(output.stdout, b"early\n");
+    serving.signal("-INT");
+    assert_eq!(serving.code(), 0);
+}
+
+#[test]
+fn who_is_not_authorised_is_told_so() {
+    let Some(place) = Place::over_kafka() else { return };
+    let running = place.produce(&place.producer(), &[], b"secret\n");
+    let stranger = place.node(NodeRole::Consumer, "elsewhere");
+    let output = place.consume(&stranger, &["-J"]);
+    ended(&output, 3);
+    let seen = &objects(&output)[0];
+    assert_eq!((&seen["value"], &seen["value_state"]), (&Value::Null, &"refused".into()));
+    assert!(seen["value_reason"].as_str().unwrap().contains("not authorised"), "{seen}");
+    let output = place.consume(&stranger, &[]);
+    ended(&output, 3);
+    assert!(output.stdout.is_empty(), "ciphertext is never printed as if it were the record");
+    drop(running);
+
+    let topic = place.topic();
+    for config in [place.consumer(), place.node(NodeRole::Producer, "elsewhere")] {
+        let output = run(&["produce", "-n", path(&config), "-t", &topic], b"x\n");
+        ended(&output, 3);
+        assert!(text(&output.stderr).contains("nothing was sent"), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn what_cannot_be_decrypted_is_named() {
+    let Some(place) = Place::over_kafka() else { return };
+    drop(place.produce(&place.producer(), &[], b"gone\n"));
+    let output = place.consume(&place.consumer(), &["--wait", "0.5"]);
+    ended(&output, 4);
+    assert!(output.stdout.is_empty());
+    let said = text(&output.stderr);
+    assert!(said.contains("at offset 0, value: no key yet") && said.contains("1 not decrypted"), "{said}");
+    let output = run(&["consume", "-n", path(&place.consumer()), "-t", &support::fresh("missing"), "-e"], b"");
+    ended(&output, 6);
+}
+
+#[test]
+fn a_broker_that_is_away_is_an_error_with_a_hint() {
+    let place = Place::at("127.0.0.1:1");
+    let (producer, consumer, topic) = (place.producer(), place.consumer(), place.topic());
+    let fails = |arguments: &[&str]| {
+        let output = run(arguments, b"x\n");
+        ended(&output, 6);
+        let said = text(&output.stderr);
+        assert!(said.lines().last().unwrap().contains("check bootstrap_servers"), "{said}");
+    };
+    let serving = place.producer();
+    std::thread::scope(|scope| {
+        scope.spawn(|| fails(&["consume", "-n", path(&consumer), "-t", &topic, "-e"]));
+        scope.spawn(|| fails(&["produce", "-n", path(&producer), "-t", &topic]));
+        scope.spawn(|| fails(&["serve", "-n", path(&serving)]));
+    });
+}
+
+#[test]
+fn bad_arguments_and_files_are_told_apart() {
+    let place = Place::at("127.0.0.1:1");
+    let consumer = place.consumer();
+    for bad in [
+        &["-o", "soon"][..],
+        &["-o", "stored"],
+        &["-f", "%q"],
+        &["-D", ""],
+        &["-p", "-1"],
+        &["--wait", "long"],
+        &["-J", "-f", "%s"],
+    ] {
+        ended(&run(&[&["consume", "-n", path(&consumer), "-t", "t"], bad].concat(), b""), 2);
+    }
+    ended(&run(&["produce", "-n", path(&consumer), "-t", "t", "-l"], b""), 2);
+    let missing = place.fleet.folder().join("missing.config");
+    let output = run(&["consume", "-n", path(&missing), "-t", "t"], b"");
+    ended(&output, 5);
+    assert!(text(&output.stderr).contains("provision the node first"));
+    std::fs::write(&missing, "node_id = what").unwrap();
+    ended(&run(&["serve", "-n", path(&missing)], b""), 5);
+    let held = Running::start(&["serve", "-n", path(&consumer)]);
+    std::thread::sleep(Duration::from_secs(2));
+    ended(&run(&["consume", "-n", path(&consumer), "-t", "t"], b""), 5);
+    drop(held);
+}

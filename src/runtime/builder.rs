@@ -154,7 +154,7 @@ impl NodeBuilder {
 /// For keys, and for data.
 type Ways = (Arc<dyn Transport>, Arc<dyn Transport>);
 
-/// The ways to the broker that a config names, for keys and for data; one and the same where the settings are.
+/// The ways to the broker that a config names.
 #[cfg(feature = "kafka")]
 fn from_config(config: &NodeConfig) -> Result<Ways, Error> {
     use crate::transport::{KafkaOptions, rskafka::Rskafka};
@@ -166,10 +166,8 @@ fn from_config(config: &NodeConfig) -> Result<Ways, Error> {
         warnings.iter().for_each(|warning| tracing::debug!("{warning}"));
         Ok::<_, Error>(options)
     };
-    let (keys, data) = (options(true)?, options(false)?);
-    let key_transport: Arc<dyn Transport> = Arc::new(Rskafka::lazy(keys.clone()));
-    let data_transport = if keys == data { key_transport.clone() } else { Arc::new(Rskafka::lazy(data)) };
-    Ok((key_transport, data_transport))
+    // never one for both: the node's may live on another runtime than the caller's
+    Ok((Arc::new(Rskafka::lazy(options(true)?)), Arc::new(Rskafka::lazy(options(false)?))))
 }
 
 #[cfg(not(feature = "kafka"))]

@@ -11,8 +11,8 @@ use super::event::Event;
 use super::follower::Follower;
 use super::machine::{Job, Machine};
 use crate::engine::{ActionId, Draft, Failure, Outcome, SignJob};
-use crate::topic::{Naming, Role};
-use crate::transport::{Outgoing, Transport, TransportError, TransportErrorKind};
+use crate::topic::{Naming, Role, Topic};
+use crate::transport::{OffsetAt, Outgoing, Transport, TransportError, TransportErrorKind};
 
 /// Everything that the driver's tasks share.
 pub(super) struct Driver {
@@ -69,8 +69,9 @@ impl Driver {
         match job {
             Job::Follow(id, topic, from) => {
                 let follower = follower.clone();
-                if let Role::Reqs(root) = self.naming.role_of(&topic) {
-                    tasks.spawn(async move { driver.prepare_topics(&root).await });
+                for other in self.written_beside(&topic) {
+                    let driver = driver.clone();
+                    tasks.spawn(async move { driver.prepare_topic(&other).await });
                 }
                 tasks.spawn(async move { follower.follow(id, topic, from).await });
             }
@@ -137,16 +138,24 @@ impl Driver {
         }
     }
 
-    /// A producer makes all key topics of a root, so that a consumer's first request needn't.
-    async fn prepare_topics(&self, root: &crate::topic::Root) {
-        for topic in [self.naming.keys(root), self.naming.subs(root)] {
-            if matches!(self.transport.partitions(&topic, CALL_WITHIN).await, Ok(None))
-                && let Err(error) = self.transport.create_topic(&topic, 1, CALL_WITHIN).await
-            {
-                let (what, why) = (format!("creating topic {topic}"), error.to_string());
-                self.machine.report(Event::Broker { what, why });
-            }
+    /// What a node that follows a key topic is going to write to.
+    fn written_beside(&self, topic: &str) -> Vec<Topic> {
+        match self.naming.role_of(topic) {
+            Role::Reqs(root) => vec![self.naming.keys(&root), self.naming.subs(&root)],
+            Role::Keys(root) => vec![self.naming.reqs(&root), self.naming.subs(&root)],
+            _ => Vec::new(),
         }
+    }
+
+    /// Makes a key topic, and the connection to it, before it is needed: the first key is there sooner.
+    async fn prepare_topic(&self, topic: &str) {
+        let missing = matches!(self.transport.partitions(topic, CALL_WITHIN).await, Ok(None));
+        if missing && let Err(error) = self.transport.create_topic(topic, 1, CALL_WITHIN).await {
+            let (what, why) = (format!("creating topic {topic}"), error.to_string());
+            return self.machine.report(Event::Broker { what, why });
+        }
+        // if this fails, the first record says so
+        let _ = self.transport.offset(topic, 0, OffsetAt::Latest, CALL_WITHIN).await;
     }
 }
 

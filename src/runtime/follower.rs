@@ -29,6 +29,8 @@ struct Position {
     /// Until this offset is reached, the topic isn't caught up with.
     catch_up: Option<i64>,
     not_before: Instant,
+    /// Failures in a row.
+    failures: u32,
 }
 
 impl Follower {
@@ -100,16 +102,17 @@ impl Follower {
             self.machine.report(Event::SeveralPartitions { topic: topic.to_string(), count: partitions.len() });
         }
         for partition in partitions {
-            let (at, catch_up) = match from {
-                _ if existed_not => (OffsetAt::Earliest, None),
-                Start::Beginning => {
-                    (OffsetAt::Earliest, Some(self.transport.offset(topic, partition, OffsetAt::Latest, WITHIN).await?))
+            let end = self.transport.offset(topic, partition, OffsetAt::Latest, WITHIN).await?;
+            let (next, catch_up) = match from {
+                Start::End if !existed_not => (end, None),
+                // what arrives between the two calls is recent, and must not be missed
+                Start::Recent(age) if !existed_not => {
+                    let at = OffsetAt::Time(self.ago(age));
+                    (self.transport.offset(topic, partition, at, WITHIN).await?.min(end), None)
                 }
-                Start::Recent(age) => (OffsetAt::Time(self.ago(age)), None),
-                Start::End => (OffsetAt::Latest, None),
+                _ => (self.transport.offset(topic, partition, OffsetAt::Earliest, WITHIN).await?, Some(end)),
             };
-            let next = self.transport.offset(topic, partition, at, WITHIN).await?;
-            let position = Position { next, catch_up, not_before: Instant::now() };
+            let position = Position { next, catch_up, not_before: Instant::now(), failures: 0 };
             self.lock().insert((topic.clone(), partition), position);
         }
         Ok(true)
@@ -180,6 +183,7 @@ impl Follower {
         }
         if let Some(position) = self.lock().get_mut(&(topic.clone(), partition)) {
             position.next = next.max(position.next);
+            position.failures = 0;
         }
         self.report_caught_up(topic);
     }
@@ -197,7 +201,10 @@ impl Follower {
         };
         if let Some(position) = self.lock().get_mut(&(topic.clone(), partition)) {
             position.next = earliest.unwrap_or(position.next);
-            position.not_before = Instant::now() + PAUSE;
+            // a topic that was just made fails for some milliseconds
+            position.not_before =
+                Instant::now() + (SHORTEST_PAUSE * (1 << position.failures.min(10))).min(LONGEST_PAUSE);
+            position.failures += 1;
         }
     }
 
@@ -235,8 +242,14 @@ const FETCH_WITHIN: Duration = Duration::from_secs(20);
 /// Bytes that are read from a partition at once.
 const MAX_BYTES: i32 = 1 << 20;
 
-/// How long a partition that failed is left alone.
-const PAUSE: Duration = Duration::from_secs(1);
+/// How long reading pauses when all of it failed.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// How long a partition that failed is left alone, at first.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
+
+/// How long at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// How often to look for a topic that doesn't exist yet.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);

@@ -46,6 +46,10 @@ pub mod store;
 pub mod time;
 pub mod topic;
 
+#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
+pub mod fuzz;
+
 mod primitives;
 pub mod wire;
 

@@ -18,6 +18,7 @@ pub(super) const EVERYTHING: &[u8] = b"^.*$";
 /// A list, made ready for many questions: exact entries cost one look-up, and expressions are compiled when the first
 /// question reaches them.
 pub(super) struct Matcher<'a> {
+    list: &'a [Vec<u8>],
     everything: bool,
     exact: HashSet<&'a [u8]>,
     expressions: OnceCell<Vec<Regex>>,
@@ -27,7 +28,8 @@ pub(super) struct Matcher<'a> {
 impl<'a> Matcher<'a> {
     pub(super) fn new(list: &'a [Vec<u8>]) -> Self {
         let exact: HashSet<&[u8]> = list.iter().map(Vec::as_slice).collect();
-        Self { everything: exact.contains(EVERYTHING), exact, expressions: OnceCell::new(), runs: Cell::new(MAX_RUNS) }
+        let everything = exact.contains(EVERYTHING);
+        Self { list, everything, exact, expressions: OnceCell::new(), runs: Cell::new(MAX_RUNS) }
     }
 
     /// An entry `^.*$` matches everything. An expression matches only an identical entry; a name an equal one, or an
@@ -48,7 +50,9 @@ impl<'a> Matcher<'a> {
     }
 
     fn compile(&self) -> Vec<Regex> {
-        let expressions = self.exact.iter().filter(|entry| is_expression(entry));
+        // in the order of the list: a verdict must not depend on how a set is ordered today
+        let mut seen = HashSet::new();
+        let expressions = self.list.iter().filter(|entry| is_expression(entry) && seen.insert(*entry));
         expressions.take(MAX_EXPRESSIONS).filter_map(|entry| compile_or_warn(entry)).collect()
     }
 }
@@ -297,6 +301,16 @@ mod tests {
         let every = list(&["^.*$"]);
         for wanted in ["", "lab", "^foo", "^.*$", "a\nb", "é"] {
             assert!(Matcher::new(&every).matches(wanted.as_bytes()), "{wanted}");
+        }
+    }
+
+    #[test]
+    fn of_many_expressions_the_first_count_every_time() {
+        let list: Vec<_> = (0..2 * MAX_EXPRESSIONS).map(|n| format!("^{n}$").into_bytes()).collect();
+        for _ in 0..4 {
+            let matcher = Matcher::new(&list);
+            assert!((0..MAX_EXPRESSIONS).all(|n| matcher.matches(n.to_string().as_bytes())));
+            assert!(!matcher.matches(MAX_EXPRESSIONS.to_string().as_bytes()));
         }
     }
 

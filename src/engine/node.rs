@@ -62,6 +62,7 @@ struct Gate {
     held: VecDeque<Held>,
     /// Fleet topics of which something was passed over before the clock was set: they are read again.
     passed_over: BTreeSet<Topic>,
+    held_bytes: usize,
     clock_reported: bool,
     skew_reported: bool,
 }
@@ -111,6 +112,7 @@ impl NodeEngine {
             deadline: now.mono + LISTS_WITHIN,
             held: VecDeque::new(),
             passed_over: BTreeSet::new(),
+            held_bytes: 0,
             clock_reported: false,
             skew_reported: false,
         };
@@ -335,9 +337,11 @@ impl Gate {
     }
 
     fn hold(&mut self, core: &mut Core, record: &Record<'_>) {
-        if self.held.len() >= MAX_HELD {
+        let size = [record.key, record.value].into_iter().flatten().map(<[u8]>::len).sum::<usize>();
+        if self.held.len() >= MAX_HELD || self.held_bytes.saturating_add(size) > MAX_HELD_BYTES {
             return core.drop_input(record.topic, "too many messages before the fleet's lists were read");
         }
+        self.held_bytes += size;
         let (key, value) = (record.key.map(<[u8]>::to_vec), record.value.map(<[u8]>::to_vec));
         self.held.push_back(Held { topic: record.topic.into(), key, value });
     }
@@ -361,6 +365,9 @@ const LISTS_WITHIN: Duration = Duration::from_secs(5);
 
 /// Records that wait for the gate.
 const MAX_HELD: usize = 2_000;
+
+/// Bytes of their keys and values.
+const MAX_HELD_BYTES: usize = 16 << 20;
 
 /// How far records may be ahead of our clock before it is reported.
 const SKEW: Duration = Duration::from_secs(300);

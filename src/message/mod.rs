@@ -13,7 +13,7 @@ use crate::keys::{KeyIndex, Purpose, Salt, message_key};
 use crate::topic::Root;
 use crate::wire::WireError;
 
-mod frame;
+pub(crate) mod frame;
 
 pub(crate) use frame::seal;
 use frame::{Frame, NotAFrame};

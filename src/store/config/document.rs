@@ -128,7 +128,7 @@ impl Config {
     /// Sets a name in a section; makes the section when it is missing. Percent signs are escaped.
     ///
     /// What the format can't hold is refused: names with `:` or that begin with `[` or `;`, and text with space
-    /// around it or around one of its lines. Write such text as bytes.
+    /// around it or around one of its lines, or that begins with `base64#` and isn't base64. Write such text as bytes.
     ///
     /// ```
     /// use kafkacrypto::store::config::Config;
@@ -140,11 +140,14 @@ impl Config {
     /// # Ok::<(), kafkacrypto::store::config::ConfigError>(())
     /// ```
     pub fn set(&mut self, section: &str, name: &str, value: impl Into<Value>) -> Result<(), ConfigError> {
-        let value = value.into().render().replace('%', "%%");
+        let value = value.into().render();
+        let readable = Value::parse(&value).map_err(|_| "text that begins with `base64#` must be base64");
+        let value = value.replace('%', "%%");
         let unwritable = |why| ConfigError::Unwritable { section: section.to_owned(), name: name.to_owned(), why };
         check_section(section)
             .and_then(|()| check_name(name))
             .and_then(|()| check_value(&value))
+            .and(readable)
             .map_err(unwritable)?;
         match self.position(section, name) {
             Some(at) => self.replace(at, name, value),

@@ -1,0 +1,151 @@
+#!/usr/bin/env python3
+"""Writes the inputs that the corpora start from: the vectors in tests/vectors, and short programs for the targets that sign.
+
+    fuzz/seed.py [FOLDER]      one folder for each target under FOLDER (default: fuzz/corpus)
+
+What a program means is said in src/fuzz/program.rs. Afterwards `fuzz/campaign` finds the rest."""
+
+import hashlib
+import json
+import pathlib
+import sys
+
+here = pathlib.Path(__file__).resolve().parent
+vectors = here.parent / "tests" / "vectors"
+out = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else here / "corpus"
+
+
+def put(target, data):
+    folder = out / target
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / hashlib.sha1(data).hexdigest()).write_bytes(data)
+
+
+def rows(name):
+    text = (vectors / name).read_text()
+    return json.loads(text) if name.endswith(".json") else [json.loads(line) for line in text.splitlines()]
+
+
+def sized(data):
+    """Bytes behind their length, as Program::bytes reads them."""
+    return len(data).to_bytes(2, "little") + data
+
+
+def elements(chain):
+    """The elements of a chain of bins and strs."""
+    found, at = [], 1 if chain[0] < 0xDC else 3
+    while at < len(chain):
+        marker = chain[at]
+        width = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}[marker]
+        length = int.from_bytes(chain[at + 1 : at + 1 + width], "big")
+        at += 1 + width
+        found.append(chain[at : at + length])
+        at += length
+    return found
+
+
+def certificates():
+    names, usages = [b"lab", b"labs", b"xlab", b"foo", b"foobar", b"", b"bar", b"a", b"b", b"sensor", b"x_y"], [
+        "key-encrypt", "key-encrypt-request", "key-encrypt-subscribe", "key-allowlist", "key-denylist"]
+    for row in (rows("chains.jsonl") + rows("chains-2.jsonl"))[::2]:
+        chain = bytes.fromhex(row["chain"])
+        if len(chain) > 900:
+            continue
+        put("wire", chain)
+        usage = bytes([usages.index(row["usage"])]) if row["usage"] in usages else b""
+        topic = row["topic"].encode() if row["topic"] else b""
+        asked = b"\0" + bytes([names.index(topic)]) if topic in names else b"\xf0"
+        asked += b"\0" + usage if usage else b"\xf0"
+        lists = b"".join(b"\0" + sized(bytes.fromhex(entry)) for entry in row["allowlist"])
+        lists += b"".join(b"\xf0" + sized(bytes.fromhex(entry)) for entry in row.get("denylist") or [])
+        put("chain", b"\xff" + asked + sized(chain) + lists)
+        try:
+            parts = elements(chain)
+        except (KeyError, IndexError):
+            continue
+        for part in parts:
+            put("certificate", part[64:])
+
+
+def programs():
+    """One program for each thing that a program can do."""
+    put("chain", b"")
+    for asked in range(5):
+        for links in range(1, 4):
+            put("chain", bytes([0, 0, asked, 0, asked, 0, 0, 0, links]))
+    put("chain", bytes([0, 0, 0, 0, 4, 0, 0, 0, 1] + [0] * 12 + [0xF0, 8]))
+    for target in ("request", "reply"):
+        put(target, b"")
+        for edit in range(6):
+            for place in range(0, 200, 20):
+                put(target, bytes([0, 0, 0, 0, 1, place, 0, 3, edit]) + sized(b"edit"))
+    put("reply", bytes([2, 1, 200, 3, 0xF0]) + sized(bytes.fromhex("9401c420") + b"s" * 32 + b"\x02\xc0"))
+    for row in rows("exchanges.json"):
+        if row["signing_type"] == 1:
+            for side, target in (("request", "request"), ("reply", "reply")):
+                for message in messages(row, side):
+                    leaf = elements(message)[-1][64:]
+                    put(target, (b"\0\x03" if target == "request" else b"\0\0\0\0\x03") + leaf)
+                    put("certificate", leaf)
+                    put("wire", leaf)
+    want, tick, reply, request, use = [0, 0, 0], [3, 0, 0], [4, 0, 0, 9], [5, 0, 0, 0], [2, 0]
+    stories = [
+        want + tick + reply + [0] * 8,
+        want + tick + [4, 3, 0, 9] + [0] * 8 + [4, 2, 0, 9],
+        use + tick + request,
+        use + request + [5, 4, 0, 0] + [0] * 8 + [15, 1] + request,
+        [6, 0, 0, 0] + want + tick + reply,
+        want + tick + [6, 0, 0, 0, 0, 0, 0, 0] + reply,
+        [6, 0, 1, 0, 0, 0, 0] + want + tick + [4, 3, 0, 9],
+        [7, 0, 0, 0, 0] + want + tick + reply,
+        [8, 1, 0, 0, 0, 0, 8, 3, 0, 0, 0, 0, 8, 2],
+        [14, 0, 255, 3, 0, 0, 14, 0, 255] + tick,
+        [12, 0] + want + tick + [11, 0, 3, 11, 0, 2, 12] + tick,
+        use + [3, 6, 0] + use + [15, 2] + use + request,
+        use + [0, 0, 0xE0] + tick + [9, 0, 0, 0, 0],
+        want + tick + [3, 2, 0, 3, 3, 0] + reply + [9, 1, 0xF0, 0],
+        [13, 3] + [10, 4] + list(sized(b"key") + sized(b"value")),
+        [3, 7, 0xF0, 1] + want + [3, 0, 0, 3, 0, 0xF0, 0],
+    ]
+    for flags in range(8):
+        for story in stories:
+            put("engine", bytes([flags] + story))
+
+
+def messages(row, side):
+    found = row.get(side) or row.get(side + "s") or []
+    for message in found if isinstance(found, list) else [found]:
+        value = message.get("value") if isinstance(message, dict) else message
+        if value:
+            yield bytes.fromhex(value)
+
+
+def files():
+    for row in rows("config.jsonl"):
+        text = (row.get("text") or "").encode()
+        if len(text) < 3000:
+            put("config", sized(b"n-crypto") + sized(b"maxage") + sized(b"7") + text)
+    for row in rows("crypto_files.jsonl"):
+        for name in ("before", "after"):
+            data = bytes.fromhex(row.get(name) or "")
+            if 0 < len(data) < 1200:
+                put("key_file", data)
+                put("wire", data)
+    for row in rows("indices.json"):
+        for name, value in row.items():
+            if name.startswith("seed"):
+                put("seed_file", bytes.fromhex(value))
+    for row in rows("messages.jsonl"):
+        message = row.get("message")
+        if message and len(message) < 800:
+            put("message", bytes.fromhex(message))
+    pack = lambda root, index: b"\x94" + bytes([0xA0 | len(root)]) + root + index + b"\xc4\x20" + b"s" * 32
+    entries = [pack(b"lab", b"\x07") + b"\xcb\x41\xdc\x50\0\0\0\0\0", pack(b"foo", b"\xc4\x03abc") + b"\xce\x71\0\0\0", b"\xc0"]
+    for count in range(4):
+        put("old_keys", b"\x81\xa5pgens" + bytes([0x90 | count]) + b"".join(entries[:count]))
+    put("old_keys", b"\x82\xa1x\xc0\xc4\x05pgens\x91" + entries[0])
+
+
+certificates()
+programs()
+files()

@@ -1,0 +1,648 @@
+//! A node among others: a program of records, honest ones and mutations of them, of time, failures and crashes.
+//!
+//! What the bodies know independently of the engine is in [`Facts`]: what was sealed by whom, who asked, who is revoked,
+//! what is durable. Every action is held against it.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use super::exchange::{
+    answered_random, encode_pairs, ephemeral, forge_reply, indices, leaf_of, node_chain, signed_chain, time,
+};
+use super::model::{extend, key, public};
+use super::program::{Dice, Program};
+use crate::chain::{
+    Certificate, Extra, LeafKey, ListedKey, Restrictions, TrustLists, Usage, chain_of, leaf, root_certificate,
+};
+use crate::engine::{
+    Action, ActionId, Change, Counters, Failure, Input, KeyringChange, NodeEngine, NodeSetup, Outcome, OwnKey, Record,
+    Settings, SignJob, Start,
+};
+use crate::exchange::request_leaf;
+use crate::keys::{AnswerKey, KeyIndex, OfferKey, RatchetState, Scheme, SigningPublicKey};
+use crate::primitives::{secretbox, sha256};
+use crate::secret::Secret;
+use crate::store::OldKey;
+use crate::time::{Now, UnixTime};
+use crate::topic::{Naming, Root};
+use crate::wire::{Reader, read_all};
+
+/// A stream of records, honest ones and mutations of them, into a node: no panic, bounded memory, no secret taken that no
+/// authorised producer sent, none given to whoever may not have it, none used before it is durable.
+pub fn engine(data: &[u8]) {
+    run(data);
+}
+
+/// What has happened at the end.
+pub(super) fn run(data: &[u8]) -> Counters {
+    let mut program = Program::new(data);
+    let mut world = World::new(&mut program);
+    for _ in 0..MAX_STEPS {
+        if program.is_done() {
+            break;
+        }
+        world.step(&mut program);
+    }
+    world.end()
+}
+
+struct World {
+    node: NodeEngine,
+    now: Now,
+    dice: Dice,
+    facts: Facts,
+    settings: Settings,
+    legacy: bool,
+    /// Actions that aren't done.
+    waiting: VecDeque<(ActionId, Action)>,
+    /// Actions are done one by one, when the program says so.
+    lazy: bool,
+    flooded: u64,
+}
+
+/// What is known without the engine's word.
+#[derive(Default)]
+struct Facts {
+    /// Requests of the node: root, record key, chain.
+    asked: Vec<(Root, Vec<u8>, Vec<u8>)>,
+    /// What was sealed for the node, and by whom.
+    sealed: BTreeSet<(Root, KeyIndex, [u8; 32], SigningPublicKey)>,
+    /// Who has asked the node, by `random0`.
+    requested: BTreeSet<(Vec<u8>, usize)>,
+    denied: BTreeSet<SigningPublicKey>,
+    stranger_allowed: bool,
+    /// A mutation has put somebody else on the allowlist: who may what isn't known any more.
+    odd: bool,
+    /// The files.
+    old_keys: Vec<(Root, KeyIndex, [u8; 32], UnixTime)>,
+    allow: Vec<Vec<u8>>,
+    deny: Vec<Vec<u8>>,
+    chain: usize,
+    ratchet: u64,
+    /// The chain that the node holds, and indices of earlier runs.
+    held: usize,
+    earlier: BTreeSet<KeyIndex>,
+    /// All that was ever durable.
+    ever: BTreeSet<(Root, KeyIndex, [u8; 32])>,
+    /// Every record that came by.
+    records: Vec<Passed>,
+}
+
+/// A record that came by, and what it changes when it is read.
+#[derive(Clone)]
+struct Passed {
+    topic: String,
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+    effect: Effect,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Effect {
+    Unknown,
+    /// An honest revocation of a key, by whoever may change lists.
+    Denies(usize),
+    /// Likewise by the key itself.
+    DeniesItself(usize),
+    /// The stranger's root may be on the allowlist from now on.
+    AllowsStranger,
+}
+
+impl World {
+    fn new(program: &mut Program<'_>) -> Self {
+        let flags = program.byte();
+        let settings = Settings { long_keyindex: flags & 1 == 0, ..Settings::default() };
+        let now = Now { wall: time(0), mono: Duration::from_secs(100) };
+        let facts = Facts { allow: vec![root_certificate(key(0).public())], ..Facts::default() };
+        let setup = facts.setup(&settings, flags & 2 != 0);
+        let (node, actions) = NodeEngine::new(setup, now);
+        let (waiting, lazy) = (VecDeque::new(), flags & 4 != 0);
+        let mut world =
+            Self { node, now, dice: Dice(1), facts, settings, legacy: flags & 2 != 0, waiting, lazy, flooded: 0 };
+        world.absorb(actions);
+        world.settle();
+        world
+    }
+
+    fn step(&mut self, program: &mut Program<'_>) {
+        match program.below(16) {
+            0 => self.want(program, true),
+            1 => self.want(program, false),
+            2 => self.handle(Input::RootsUsed { roots: &[root(program)] }),
+            3 => self.pass_time(program),
+            4 => self.reply(program),
+            5 => self.request(program),
+            6 => self.list_message(program),
+            7 => self.self_revocation(program),
+            8 => self.new_chain(program),
+            9 => self.again(program),
+            10 => self.noise(program),
+            11 => self.done(program),
+            12 => self.lazy = !self.lazy,
+            13 => {
+                self.handle(Input::CaughtUp { topic: program.choice(&["chains", "allowlist", "denylist", "lab.keys"]) })
+            }
+            14 => self.flood(program),
+            _ => self.restart(program),
+        }
+        if !self.lazy {
+            self.settle();
+        }
+    }
+
+    fn end(mut self) -> Counters {
+        self.settle();
+        for _ in 0..20 {
+            if self.node.next_wake().is_none_or(|wake| wake > self.now.mono) {
+                break;
+            }
+            self.handle(Input::Tick);
+            self.settle();
+        }
+        self.check_revocations();
+        let wake = self.node.next_wake();
+        assert!(wake.is_none_or(|wake| wake > self.now.mono), "the node would spin");
+        if self.flooded > 0 {
+            let size = format!("{:?}", self.node).len();
+            assert!(size < MOST_BYTES, "{size} bytes after {} wants", self.flooded);
+        }
+        self.node.counters()
+    }
+
+    /// A revocation that the node was given, at whatever time, is in force in the end, if the clock is set.
+    fn check_revocations(&self) {
+        for passed in self.facts.records.iter().filter(|_| self.now.wall >= time(0)) {
+            let Effect::DeniesItself(n) = passed.effect else { continue };
+            assert!(self.facts.is_denied(n), "the revocation of key {n} is lost");
+        }
+    }
+
+    fn handle(&mut self, input: Input<'_>) {
+        let actions = self.node.handle(input, self.now, &mut self.dice);
+        self.absorb(actions);
+    }
+
+    fn record(&mut self, topic: &str, key: Option<Vec<u8>>, value: Option<Vec<u8>>, effect: Effect) {
+        let passed = Passed { topic: topic.to_owned(), key, value, effect };
+        self.facts.records.push(passed.clone());
+        self.read(&passed);
+    }
+
+    fn read(&mut self, passed: &Passed) {
+        let Passed { topic, key, value, effect } = passed;
+        if *effect == Effect::AllowsStranger {
+            self.facts.stranger_allowed = true;
+        }
+        let lists_can_change = !self.facts.is_denied(6) && !self.facts.is_denied(0);
+        let record = Record { topic, key: key.as_deref(), value: value.as_deref(), timestamp: Some(self.now.wall) };
+        self.handle(Input::Record(record));
+        match effect {
+            _ if self.now.wall < time(0) => {}
+            Effect::Denies(n) if lists_can_change => self.facts.deny(*n, &self.waiting),
+            Effect::DeniesItself(n) => self.facts.deny(*n, &self.waiting),
+            _ => {}
+        }
+    }
+
+    fn want(&mut self, program: &mut Program<'_>, wanted: bool) {
+        let (root, index) = (root(program), self.facts.index(program));
+        let (root, index) = (&root, &index);
+        self.handle(if wanted { Input::KeyWanted { root, index } } else { Input::KeyUnwanted { root, index } });
+    }
+
+    fn flood(&mut self, program: &mut Program<'_>) {
+        let root = root(program);
+        for n in 0..16 * u64::from(program.byte()) {
+            self.flooded += 1;
+            let index = KeyIndex::Short(1 << 32 | self.flooded);
+            self.handle(Input::KeyWanted { root: &root, index: &index });
+            assert!(self.waiting.len() < 1000 + MAX_STEPS * 10, "{n} wants make {} actions", self.waiting.len());
+        }
+    }
+
+    fn pass_time(&mut self, program: &mut Program<'_>) {
+        let passed = program.choice(&[1, 0, 2, 5, 60, 3600, 86_400, 700_000]);
+        self.now.mono += Duration::from_secs(passed);
+        self.now.wall = self.now.wall.after(Duration::from_secs(passed));
+        if program.rarely() {
+            self.now.wall = program.choice(&[time(0), UnixTime::from_secs(1000), time(86_400)]);
+        }
+        self.handle(Input::Tick);
+    }
+
+    /// A reply to one of the node's requests: by an authorised producer or another node, mutated or not.
+    fn reply(&mut self, program: &mut Program<'_>) {
+        let by = program.choice(&[1, 1, 3, 4, 2, 6]);
+        let Some((root, record_key, chain)) = self.facts.asked.iter().rev().nth(program.below(16) % 4).cloned() else {
+            return;
+        };
+        let Some(asked) = leaf_of(&chain) else { return };
+        let (Some(random0), LeafKey::Keys(offers)) = (asked.extra_bytes(0), asked.key()) else { return };
+        let Some(ListedKey::Bare(offer)) = offers.first() else { return };
+        let fill = program.byte();
+        let mut pairs: Vec<_> =
+            indices(&record_key).into_iter().map(|index| (index, Secret::filled(|place| place.fill(fill)))).collect();
+        if program.rarely() {
+            pairs.push((self.facts.index(program), Secret::filled(|place| place.fill(1))));
+        }
+        let inside = program.mutate(encode_pairs(&pairs));
+        let sealed_for = if program.rarely() { self::root(program) } else { root.clone() };
+        let offer = OfferKey::from_x25519(*offer);
+        let Some(body) = forge_reply(&sealed_for, &offer, random0, &inside, &mut self.dice) else { return };
+        for (index, secret) in sealed_pairs(&inside) {
+            self.facts.sealed.insert((sealed_for.clone(), index, secret, key(by).public().clone()));
+        }
+        let value = extend(&peer_chain(by), key(by), &program.mutate(body));
+        let topic = if program.rarely() { self::root(program) } else { root };
+        let (record_key, value) = (program.mutate(record_key), program.mutate(value));
+        self.record(&format!("{topic}.keys"), Some(record_key), Some(value), Effect::Unknown);
+    }
+
+    /// A request by a consumer or another node, mutated or not.
+    fn request(&mut self, program: &mut Program<'_>) {
+        let by = program.choice(&[2, 2, 4, 1, 6]);
+        let root = root(program);
+        let wanted: Vec<_> = self.facts.old_keys.iter().filter(|old| old.0 == root).map(|old| old.1.clone()).collect();
+        let wanted = if wanted.is_empty() { vec![self.facts.index(program)] } else { wanted };
+        let mut random0 = [0; 32];
+        rand_core::Rng::fill_bytes(&mut self.dice, &mut random0);
+        let mine = ephemeral(by as u8);
+        let legacy = program.rarely();
+        let Some(body) = request_leaf(time(50_000), &root, &[mine.offer()], &random0, legacy) else { return };
+        let body = program.mutate(body);
+        let value = extend(&peer_chain(by), key(by), &body);
+        if let Some(random0) = leaf_of(&value).and_then(|leaf| leaf.extra_bytes(0).map(<[u8]>::to_vec)) {
+            self.facts.requested.insert((random0, by));
+        }
+        let (record_key, value) = (program.mutate(KeyIndex::encode_list(wanted.iter())), program.mutate(value));
+        self.record(&format!("{root}.reqs"), Some(record_key), Some(value), Effect::Unknown);
+    }
+
+    /// Somebody changes the lists: one who may when the program is zeros.
+    fn list_message(&mut self, program: &mut Program<'_>) {
+        let by = if program.rarely() { program.below(9) } else { 6 };
+        let deny = program.below(2) == 0;
+        let (usage, topic) = if deny { (Usage::Denylist, "denylist") } else { (Usage::Allowlist, "allowlist") };
+        let target = if deny { program.choice(&[1, 2, 3, 4, 5, 6, 8, 0, 7]) } else { 5 };
+        let honest = list_leaf(usage, target, None);
+        let body = program.mutate(honest.clone());
+        let whole = extend(&peer_chain(by), key(by), &body);
+        let value = program.mutate(whole.clone());
+        let effect = match (by, deny) {
+            // the root may, too
+            (0 | 6, false) => Effect::AllowsStranger,
+            (6, true) if target != 7 && body == honest && value == whole => Effect::Denies(target),
+            _ => Effect::Unknown,
+        };
+        self.record(topic, None, Some(value), effect);
+    }
+
+    /// A key takes itself out: always in force, but for the key that everybody has.
+    fn self_revocation(&mut self, program: &mut Program<'_>) {
+        let who = program.choice(&[1, 2, 3, 4, 5, 6, 8, 0, 7]);
+        let signed = key(who).sign(&list_leaf(Usage::Denylist, who, None));
+        let whole = chain_of(&[&list_leaf(Usage::Denylist, who, Some(1)), &signed]);
+        let value = program.mutate(whole.clone());
+        let topic = program.choice(&["denylist", "denylist", "allowlist", "chains"]);
+        let honest = who != 7 && topic == "denylist" && value == whole;
+        self.record(topic, None, Some(value), if honest { Effect::DeniesItself(who) } else { Effect::Unknown });
+    }
+
+    fn new_chain(&mut self, program: &mut Program<'_>) {
+        let chain = own_chain(program.below(4));
+        let chain = program.mutate(chain);
+        let record_key = program.mutate(public(8).to_vec());
+        self.record("chains", Some(record_key), Some(chain), Effect::Unknown);
+    }
+
+    /// A record that came by before, as it was or changed, perhaps on another topic.
+    fn again(&mut self, program: &mut Program<'_>) {
+        let back = usize::from(program.byte());
+        let Some(passed) = self.facts.records.iter().rev().cycle().nth(back).cloned() else { return };
+        let topic = if program.rarely() { program.choice(&FOLLOWED).to_owned() } else { passed.topic.clone() };
+        let key = passed.key.clone().map(|key| program.mutate(key));
+        let value = passed.value.clone().map(|value| if program.byte() & 1 == 0 { value } else { program.edit(value) });
+        // the stranger's root may be allowed by another form of the same message
+        let keeps = topic == passed.topic && value == passed.value || passed.effect == Effect::AllowsStranger;
+        self.record(&topic, key, value, if keeps { passed.effect } else { Effect::Unknown });
+    }
+
+    fn noise(&mut self, program: &mut Program<'_>) {
+        let topic = program.choice(&FOLLOWED);
+        let (key, value) = (program.bytes().to_vec(), program.bytes().to_vec());
+        let (key, value) = (Some(key).filter(|key| key != b"\0"), Some(value).filter(|value| value != b"\0"));
+        self.record(topic, key, value, Effect::Unknown);
+    }
+
+    /// Ends one action, well or not.
+    fn done(&mut self, program: &mut Program<'_>) {
+        let (place, how) = (program.below(16), program.below(4));
+        let is_save = |(_, action): &(ActionId, Action)| matches!(action, Action::Save(_));
+        // a driver saves in order
+        let place = match self.waiting.get(place) {
+            Some(action) if is_save(action) => self.waiting.iter().position(is_save).unwrap_or(place),
+            _ => place,
+        };
+        let Some((id, action)) = self.waiting.remove(place) else { return };
+        let failure = match how {
+            0 | 1 => None,
+            2 => Some(Failure::TooLarge("2 MB".into())),
+            _ => Some(Failure::Other("no".into())),
+        };
+        self.finish(id, action, failure);
+    }
+
+    /// A crash: what isn't durable is gone; the seed file may be an older one.
+    fn restart(&mut self, program: &mut Program<'_>) {
+        self.waiting.clear();
+        let back = program.below(4) as u64;
+        self.facts.ratchet = self.facts.ratchet.saturating_sub(back);
+        self.facts.restarted();
+        let setup = self.facts.setup(&self.settings, self.legacy);
+        let (node, actions) = NodeEngine::new_after(self.node.last_id(), setup, self.now);
+        self.node = node;
+        self.absorb(actions);
+    }
+
+    /// Ends all actions well.
+    fn settle(&mut self) {
+        for _ in 0..5000 {
+            let Some((id, action)) = self.waiting.pop_front() else { return };
+            self.finish(id, action, None);
+        }
+        assert!(self.waiting.is_empty(), "actions without end");
+    }
+
+    fn finish(&mut self, id: ActionId, action: Action, failure: Option<Failure>) {
+        if let Some(failure) = failure {
+            return self.handle(Input::Done { id, result: Err(failure) });
+        }
+        let mut read = None;
+        let outcome = match action {
+            Action::Save(change) => self.facts.saved(change),
+            Action::Sign(SignJob { slot, message }) => {
+                assert_eq!(slot, 0);
+                Outcome::Signed(key(8).sign(&message))
+            }
+            Action::Produce(draft) => {
+                if let Some(root) = draft.topic.strip_suffix(".reqs") {
+                    self.facts.asked.push((Root::new(root), draft.key.clone(), draft.value.clone()));
+                }
+                let (topic, key, value) = (draft.topic.to_string(), Some(draft.key), Some(draft.value));
+                self.facts.records.push(Passed { topic, key, value, effect: Effect::Unknown });
+                Outcome::Done
+            }
+            Action::Follow { topic, from } => {
+                read = (from == Start::Beginning).then_some(topic);
+                Outcome::Done
+            }
+            Action::Step => {
+                self.facts.ratchet += 1;
+                Outcome::Stepped(self.facts.ratchet)
+            }
+            Action::Derive(roots) => Outcome::RootSecrets(self.facts.derive(roots)),
+            Action::Install(_) | Action::Rejected(_) | Action::Notice(_) => return,
+        };
+        self.handle(Input::Done { id, result: Ok(outcome) });
+        if let Some(topic) = read {
+            let old = self.facts.records.iter().filter(|passed| *passed.topic == *topic);
+            old.cloned().collect::<Vec<_>>().iter().for_each(|passed| self.read(passed));
+            self.handle(Input::CaughtUp { topic: &topic });
+        }
+    }
+
+    /// Holds actions against what is known, and queues those that want an answer.
+    fn absorb(&mut self, actions: Vec<(ActionId, Action)>) {
+        for (id, action) in actions {
+            match &action {
+                Action::Install(change) => self.facts.check_install(change),
+                Action::Sign(job) => self.facts.check_sign(&job.message),
+                Action::Save(Change::Chain { slot, chain }) => self.facts.check_chain(*slot, chain),
+                Action::Save(Change::Deny(certificate)) => self.facts.denied.extend(key_of(certificate)),
+                Action::Save(Change::Allow(certificate)) => {
+                    self.facts.odd |= key_of(certificate).as_ref() != Some(key(5).public());
+                }
+                Action::Rejected(rejection) => {
+                    assert!(!rejection.reason.chars().any(char::is_control), "{:?}", rejection.reason);
+                }
+                _ => {}
+            }
+            if !matches!(action, Action::Install(_) | Action::Rejected(_) | Action::Notice(_)) {
+                self.waiting.push_back((id, action));
+            }
+        }
+    }
+}
+
+impl Facts {
+    fn setup(&self, settings: &Settings, legacy: bool) -> NodeSetup {
+        let (lists, _) = TrustLists::new(self.allow.iter().map(Vec::as_slice), self.deny.iter().map(Vec::as_slice));
+        let old = |(root, index, secret, birth): &(Root, KeyIndex, [u8; 32], UnixTime)| OldKey {
+            root: root.clone(),
+            index: index.clone(),
+            secret: Secret::filled(|place| *place = *secret),
+            birth: *birth,
+        };
+        NodeSetup {
+            naming: Naming::default(),
+            settings: settings.clone(),
+            keys: vec![OwnKey { slot: 0, public: key(8).public().clone(), chain: own_chain(self.chain) }],
+            node: public(8).to_vec(),
+            lists,
+            schemes: vec![Scheme::X25519],
+            legacy,
+            old_keys: self.old_keys.iter().map(old).collect(),
+            can_produce: true,
+        }
+    }
+
+    /// What is in force after a start is what the files say.
+    fn restarted(&mut self) {
+        self.denied = self.deny.iter().filter_map(|entry| key_of(entry)).collect();
+        self.stranger_allowed =
+            self.allow.iter().filter_map(|entry| key_of(entry)).any(|allowed| allowed == *key(5).public());
+        self.held = self.chain;
+        self.earlier = self.old_keys.iter().map(|old| old.1.clone()).collect();
+    }
+
+    fn index(&self, program: &mut Program<'_>) -> KeyIndex {
+        let n = program.byte();
+        let own = self.old_keys.iter().rev().nth(usize::from(n % 8)).map(|old| old.1.clone());
+        match n {
+            0..0xc0 => KeyIndex::of_node(b"other", u64::from(n % 5)),
+            0xc0..0xe0 => KeyIndex::Short(u64::from(n)),
+            _ => own.unwrap_or(KeyIndex::Short(1)),
+        }
+    }
+
+    fn is_denied(&self, n: usize) -> bool {
+        self.denied.contains(key(n).public())
+    }
+
+    /// Whom the fleet's root (or the one that was allowed meanwhile) lets do this.
+    fn may(&self, who: &SigningPublicKey, root: &Root, producers: [usize; 2], both: bool) -> bool {
+        let is = |n: usize| who == key(n).public();
+        let ours = ["lab", "foo"].contains(&root.as_str()) && !self.is_denied(0);
+        let [one, of_foo] = producers;
+        let listed = ours && (is(one) || is(of_foo) && root.as_str() == "foo" || both && is(8));
+        self.odd || !self.denied.contains(who) && (listed || is(4) && self.stranger_allowed && !self.is_denied(5))
+    }
+
+    fn deny(&mut self, n: usize, waiting: &VecDeque<(ActionId, Action)>) {
+        let certificate = root_certificate(key(n).public());
+        let saved = |(_, action): &(ActionId, Action)| matches!(action, Action::Save(Change::Deny(saved)) if *saved == certificate);
+        assert!(self.is_denied(n) || waiting.iter().any(saved), "an honest revocation of key {n} is in force at once");
+        self.denied.insert(key(n).public().clone());
+    }
+
+    fn check_install(&self, change: &KeyringChange) {
+        match change {
+            KeyringChange::Learn { root, index, secret, signer, scheme: _ } => {
+                let secret = *secret.expose();
+                assert!(self.may(signer, root, [1, 3], true), "{signer} must not give keys of {root}");
+                let own = signer == key(8).public() && self.ever.contains(&(root.clone(), index.clone(), secret));
+                let sealed = self.sealed.contains(&(root.clone(), index.clone(), secret, signer.clone()));
+                assert!(own || sealed, "a secret of {root} that nobody sent");
+            }
+            KeyringChange::Produce { root, index, secret } => {
+                let durable = |old: &(Root, KeyIndex, [u8; 32], _)| {
+                    old.0 == *root && old.1 == *index && old.2 == *secret.expose()
+                };
+                assert!(self.old_keys.iter().any(durable), "used before it is durable");
+            }
+            _ => {}
+        }
+    }
+
+    /// A reply is signed only for whoever may ask, and holds nothing but durable secrets of its root.
+    fn check_sign(&self, message: &[u8]) {
+        let Some(random0) = answered_random(message) else { return };
+        let leaf = Certificate::decode(message).expect("what we sign can be read");
+        let topics = leaf.restrictions().topics().unwrap_or_default();
+        let [topic] = topics else { return assert_eq!(topics.len(), 1) };
+        let root = Root::new(&String::from_utf8_lossy(topic));
+        let from = |n: usize| self.requested.contains(&(random0.clone(), n)) || n == 8 && self.has_asked(&random0);
+        let askers: Vec<_> = (0..9).filter(|n| from(*n) && self.may(key(*n).public(), &root, [2, 2], true)).collect();
+        assert!(!askers.is_empty(), "a reply about {root} for nobody who may have it");
+        for asker in askers {
+            for (index, secret) in opened(&leaf, &root, asker as u8).unwrap_or_default() {
+                assert!(
+                    self.ever.contains(&(root.clone(), index, secret)),
+                    "a secret that isn't of {root}, or not durable"
+                );
+            }
+        }
+    }
+
+    fn has_asked(&self, random0: &[u8]) -> bool {
+        self.asked.iter().any(|(.., chain)| leaf_of(chain).is_some_and(|leaf| leaf.extra_bytes(0) == Some(random0)))
+    }
+
+    fn check_chain(&mut self, slot: usize, chain: &[u8]) {
+        assert_eq!(slot, 0);
+        let found = (0..4).find(|n| own_chain(*n) == chain).expect("a chain that nobody made");
+        assert!(found > self.held, "an earlier chain has replaced a later one");
+        self.held = found;
+    }
+
+    fn saved(&mut self, change: Change) -> Outcome {
+        match change {
+            Change::OldKeys(list) => {
+                for old in &list {
+                    let known = self.old_keys.iter().any(|(root, index, ..)| *root == old.root && *index == old.index);
+                    let earlier =
+                        self.old_keys.iter().any(|known| known.1 == old.index) && self.earlier.contains(&old.index);
+                    assert!(known || !earlier, "a key index of an earlier run is used again");
+                    self.ever.insert((old.root.clone(), old.index.clone(), *old.secret.expose()));
+                }
+                let flat = |old: OldKey| (old.root, old.index, *old.secret.expose(), old.birth);
+                self.old_keys = list.into_iter().map(flat).collect();
+            }
+            Change::Chain { chain, .. } => {
+                self.chain = (0..4).find(|n| own_chain(*n) == chain).unwrap_or(self.chain);
+            }
+            Change::Allow(certificate) => self.allow.push(certificate),
+            Change::Deny(certificate) => self.deny.push(certificate),
+        }
+        Outcome::Done
+    }
+
+    fn derive(&self, roots: Vec<Root>) -> Vec<(Root, Secret<32>)> {
+        let state = RatchetState::new(
+            self.ratchet,
+            Secret::filled(|place| *place = sha256::hash(&[&self.ratchet.to_be_bytes()])),
+        );
+        roots.into_iter().map(|root| (root.clone(), state.root_secret(&root))).collect()
+    }
+}
+
+fn key_of(certificate: &[u8]) -> Option<SigningPublicKey> {
+    Certificate::decode(certificate).ok()?.key().signing_key()
+}
+
+fn root(program: &mut Program<'_>) -> Root {
+    Root::new(program.choice(&["lab", "lab", "foo", "bar"]))
+}
+
+/// The chain of everybody: 1 and 3 may produce, 2 consume, 6 change lists; 4 has another root, which is 5.
+fn peer_chain(n: usize) -> Vec<u8> {
+    let all = &Usage::ALL[..];
+    match n {
+        1 => node_chain(1, &[Usage::Encrypt], &["lab", "foo"]),
+        2 => node_chain(2, &[Usage::EncryptRequest, Usage::EncryptSubscribe], &["lab", "foo"]),
+        3 => node_chain(3, &[Usage::Encrypt], &["foo"]),
+        4 => signed_chain(5, 4, all, &["^.*$"], UnixTime::ZERO),
+        6 => node_chain(6, &[Usage::Allowlist, Usage::Denylist], &[]),
+        7 => signed_chain(7, 7, all, &["^.*$"], UnixTime::ZERO),
+        8 => own_chain(0),
+        _ => signed_chain(n, n, all, &["^.*$"], UnixTime::ZERO),
+    }
+}
+
+/// The node's chains, each ending later than the one before; the last one never.
+fn own_chain(n: usize) -> Vec<u8> {
+    let end = [time(1_000_000), time(2_000_000), time(3_000_000)].get(n).copied().unwrap_or(UnixTime::ZERO);
+    signed_chain(0, 8, &[Usage::Encrypt, Usage::EncryptRequest, Usage::EncryptSubscribe], &["lab", "foo"], end)
+}
+
+fn list_leaf(usage: Usage, target: usize, pathlen: Option<i64>) -> Vec<u8> {
+    let certificate = root_certificate(key(target).public());
+    let limits = Restrictions::none().with_usages([usage]);
+    let limits = pathlen.map_or(limits.clone(), |length| limits.with_pathlen(length));
+    leaf(UnixTime::ZERO, &limits, &LeafKey::Signing(key(target).public().clone()), &[Extra::Bytes(&certificate)])
+}
+
+/// Well-formed pairs at the start of what was sealed: more than these can't be learned.
+fn sealed_pairs(inside: &[u8]) -> Vec<(KeyIndex, [u8; 32])> {
+    let mut reader = Reader::new(inside, "pairs");
+    let (mut pairs, count) = (Vec::new(), reader.array().unwrap_or(0) / 2);
+    for _ in 0..count {
+        let (Ok(index), Ok(secret)) = (reader.raw(), reader.raw()) else { break };
+        let index = KeyIndex::decode(&mut Reader::new(index, "index"));
+        let secret = Reader::new(secret, "secret").bytes().ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        pairs.extend(index.ok().zip(secret));
+    }
+    pairs
+}
+
+/// What is in a reply, for the asker whose ephemeral key is `n`.
+fn opened(leaf: &Certificate, root: &Root, n: u8) -> Option<Vec<(KeyIndex, [u8; 32])>> {
+    let LeafKey::Keys(keys) = leaf.key() else { return None };
+    let ListedKey::Bare(half) = keys.first()? else { return None };
+    let shared = ephemeral(n).complete(&AnswerKey::from_x25519(*half)).ok()?;
+    let randoms = leaf.extra_list(0)?;
+    let [random0, random1] = randoms[..] else { return None };
+    let secret = sha256::secret_hash(&[root.as_str().as_bytes(), random0, random1, shared.expose()]);
+    let (nonce, sealed) = leaf.extra_bytes(1)?.split_first_chunk::<24>()?;
+    let inside = secretbox::open(secret.expose(), nonce, sealed)?;
+    read_all(&inside, "pairs", |reader| reader.raw().map(|_| ())).expect("one value is sealed");
+    Some(sealed_pairs(&inside))
+}
+
+const FOLLOWED: [&str; 8] =
+    ["lab.keys", "lab.reqs", "foo.keys", "foo.reqs", "chains", "allowlist", "denylist", "lab.subs"];
+
+const MAX_STEPS: usize = 64;
+
+/// What a node may hold, written out, after any number of wants.
+const MOST_BYTES: usize = 3_000_000;

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | deserializers, messages | look up, want, wait, count |
 //! | serializers | [`current`](Keyring::current), [`use_root`](Keyring::use_root), count |
-//! | driver | [`set_waker`](Keyring::set_waker), [`set_timer`](Keyring::set_timer), [`set_halted`](Keyring::set_halted), [`drain_wants`](Keyring::drain_wants), [`drain_uses`](Keyring::drain_uses) |
+//! | driver | [`set_waker`](Keyring::set_waker), [`set_timer`](Keyring::set_timer), [`set_halted`](Keyring::set_halted), [`drain_wants`](Keyring::drain_wants), [`renew_wants`](Keyring::renew_wants), [`drain_uses`](Keyring::drain_uses) |
 //! | engine, through its driver | [`learn`](Keyring::learn), [`note`](Keyring::note), [`refuse`](Keyring::refuse), [`still_waited`](Keyring::still_waited), [`forget`](Keyring::forget), [`install_producer`](Keyring::install_producer), [`retire_producers`](Keyring::retire_producers) |
 
 use std::fmt;
@@ -177,6 +177,14 @@ impl Keyring {
     #[must_use]
     pub fn drain_uses(&self) -> Vec<Root> {
         self.producers.drain_uses()
+    }
+
+    /// For an engine that was built anew and knows of none: all keys that somebody waits for are wanted again, those that
+    /// were refused included.
+    pub fn renew_wants(&self) {
+        let held = lock(&self.wants).renew();
+        held.iter().for_each(|want| want.refuse(None));
+        self.wake_driver();
     }
 
     /// Whether a message that wants this key is still held by anybody: if not, don't ask for it again.

@@ -187,6 +187,15 @@ impl Wants {
         std::mem::take(&mut self.fresh).into_iter().collect()
     }
 
+    /// Everything that is held is to be told once more; those whose refusal, if any, is taken back.
+    pub(super) fn renew(&mut self) -> Vec<Arc<Want>> {
+        let all =
+            self.roots.iter().flat_map(|(root, slots)| slots.iter().map(move |(index, slot)| (root, index, slot)));
+        let held: Vec<_> = all.filter(|(.., slot)| slot.is_held()).collect();
+        self.fresh.extend(held.iter().map(|(root, index, _)| ((*root).clone(), (*index).clone())));
+        held.into_iter().map(|(.., slot)| slot.want.clone()).collect()
+    }
+
     pub(super) fn still_waited(&self, root: &Root, index: &KeyIndex) -> bool {
         self.slot(root, index).is_some_and(Slot::is_held)
     }

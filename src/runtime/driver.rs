@@ -1,5 +1,6 @@
 //! Does what an engine can't: the network, signing that may take long, the passing of time.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use super::event::Event;
 use super::follower::Follower;
 use super::machine::{Job, Machine};
 use crate::engine::{ActionId, Draft, Failure, Outcome, SignJob};
+use crate::keys::KeyError;
 use crate::topic::{Naming, Role, Topic};
 use crate::transport::{OffsetAt, Outgoing, Transport, TransportError, TransportErrorKind};
 
@@ -58,10 +60,15 @@ impl Driver {
         }
     }
 
-    /// The engine may write files, so it is called on a thread that may block.
+    /// The engine may write files, so it is called on a thread that may block. A panic there, a caller's own ratchet's
+    /// say, is this task's.
     async fn attend(&self) {
         let machine = self.machine.clone();
-        let _ = tokio::task::spawn_blocking(move || machine.attend()).await;
+        if let Err(ended) = tokio::task::spawn_blocking(move || machine.attend()).await
+            && let Ok(panic) = ended.try_into_panic()
+        {
+            std::panic::resume_unwind(panic);
+        }
     }
 
     fn start(self: &Arc<Self>, job: Job, follower: &Arc<Follower>, tasks: &mut JoinSet<()>) {
@@ -97,8 +104,10 @@ impl Driver {
         let Ok(_permit) = self.signing.clone().acquire_owned().await else { return };
         let machine = self.machine.clone();
         let _ = tokio::task::spawn_blocking(move || {
-            let signed = signer.sign(&message).map(Outcome::Signed);
-            machine.done(id, signed.map_err(|error| Failure::Other(error.to_string())));
+            // a caller's own signer may panic
+            let signed = catch_unwind(AssertUnwindSafe(|| signer.sign(&message)));
+            let signed = signed.unwrap_or_else(|_| Err(KeyError::Source("the signer panicked".into())));
+            machine.done(id, signed.map(Outcome::Signed).map_err(|error| Failure::Other(error.to_string())));
         })
         .await;
     }

@@ -1,6 +1,7 @@
 use tracing::{debug, info, warn};
 
 use crate::engine::{Notice, Rejection};
+use crate::keyring::Origin;
 use crate::keys::{KeyIndex, SigningPublicKey};
 use crate::topic::Root;
 
@@ -20,6 +21,8 @@ pub enum Event {
         index: KeyIndex,
         /// Who signed the reply that came later.
         signer: SigningPublicKey,
+        /// Where the secrets come from that were known before.
+        others: Vec<Origin>,
     },
     /// A key topic has several partitions: all are read, partition 0 is written.
     SeveralPartitions {
@@ -50,8 +53,8 @@ impl Event {
             Self::Notice(notice @ (Notice::ListChanged { .. } | Notice::ChainRenewed { .. })) => info!("{notice}"),
             Self::Notice(notice) => warn!("{notice}"),
             Self::Rejected(Rejection { source, reason }) => warn!(topic = source, "refused: {reason}"),
-            Self::Conflict { root, index, signer } => {
-                warn!("{signer} gave another secret for key {index} of {root} than was known; both are kept");
+            Self::Conflict { root, index, signer, others } => {
+                warn!("{signer} gave another secret for key {index} of {root} than {}; both are kept", givers(others));
             }
             Self::SeveralPartitions { topic, count } => {
                 warn!("topic {topic} has {count} partitions where key topics have one; all are read, 0 is written");
@@ -60,4 +63,12 @@ impl Event {
             Self::Restarted { why } => warn!("the background task failed and was started again: {why}"),
         }
     }
+}
+
+fn givers(origins: &[Origin]) -> String {
+    let giver = |origin: &Origin| match origin {
+        Origin::Own => "this node itself".to_owned(),
+        Origin::Peer { signer, .. } => signer.to_string(),
+    };
+    origins.iter().map(giver).collect::<Vec<_>>().join(", ")
 }

@@ -91,6 +91,9 @@ impl Follower {
         let mut partitions = self.transport.partitions(topic, WITHIN).await?;
         if partitions.is_none() && key_topic {
             if let Err(error) = self.transport.create_topic(topic, 1, WITHIN).await {
+                if error.is_retriable() {
+                    return Err(error);
+                }
                 let (what, why) = (format!("creating topic {topic}"), error.to_string());
                 self.machine.report(Event::Broker { what, why });
                 return Ok(false);
@@ -101,6 +104,7 @@ impl Follower {
         if partitions.len() > 1 {
             self.machine.report(Event::SeveralPartitions { topic: topic.to_string(), count: partitions.len() });
         }
+        let mut positions = Vec::new();
         for partition in partitions {
             let end = self.transport.offset(topic, partition, OffsetAt::Latest, WITHIN).await?;
             let (next, catch_up) = match from {
@@ -113,8 +117,10 @@ impl Follower {
                 _ => (self.transport.offset(topic, partition, OffsetAt::Earliest, WITHIN).await?, Some(end)),
             };
             let position = Position { next, catch_up, not_before: Instant::now(), failures: 0 };
-            self.lock().insert((topic.clone(), partition), position);
+            positions.push(((topic.clone(), partition), position));
         }
+        // all at once, so that the topic isn't caught up with while a partition is missing
+        self.lock().extend(positions);
         Ok(true)
     }
 

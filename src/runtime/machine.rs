@@ -200,8 +200,8 @@ impl Machine {
         match change {
             KeyringChange::Learn { root, index, secret, signer, scheme } => {
                 let origin = Origin::Peer { signer: signer.clone(), scheme };
-                if let Learned::Conflict { .. } = self.keyring.learn(&root, &index, secret, origin) {
-                    self.report(Event::Conflict { root, index, signer });
+                if let Learned::Conflict { others } = self.keyring.learn(&root, &index, secret, origin) {
+                    self.report(Event::Conflict { root, index, signer, others });
                 }
             }
             KeyringChange::Produce { root, index, secret } => {
@@ -243,6 +243,7 @@ impl Machine {
                 let (engine, actions) = NodeEngine::new_after(state.engine.last_id(), setup, now);
                 state.engine = engine;
                 self.perform(state, actions);
+                self.keyring.renew_wants();
                 self.report(Event::Restarted { why: why.into() });
             }
             Err(error) => {

@@ -314,7 +314,7 @@ impl Node {
 
 impl Inner {
     fn halt(&self) {
-        self.keyring.set_halted(Some("the node was closed"));
+        self.keyring.set_halted(Some(CLOSED));
         self.stop.send_replace(true);
     }
 
@@ -357,7 +357,9 @@ impl Run {
     async fn supervise(self) {
         let Self { driver, queue, mut stopped, restarts, keyring } = self;
         let queue = Arc::new(tokio::sync::Mutex::new(queue));
+        let mut pause = RESTART_AFTER;
         loop {
+            let started = tokio::time::Instant::now();
             let (running, jobs) = (driver.clone(), queue.clone());
             let mut task = tokio::spawn(async move { running.run(&mut *jobs.lock().await).await });
             let ended = tokio::select! {
@@ -366,14 +368,18 @@ impl Run {
                     task.abort();
                     // what ended it is known
                     let _ = task.await;
-                    return;
+                    return keyring.set_halted(Some(CLOSED));
                 }
             };
+            pause = if started.elapsed() > STEADY { RESTART_AFTER } else { pause };
             let Err(failed) = ended else { continue };
             let why = panic_text(failed);
             restarts.fetch_add(1, Ordering::Relaxed);
             keyring.set_halted(Some(&format!("the node's background task failed ({why}) and is being started again")));
-            tokio::time::sleep(RESTART_AFTER).await;
+            tokio::select! {
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(STEADY),
+                () = until_stopped(&mut stopped) => return keyring.set_halted(Some(CLOSED)),
+            }
             keyring.set_halted(None);
             let machine = driver.machine.clone();
             // the engine may not panic here either; if it does, the next round says so
@@ -399,5 +405,11 @@ const EVENTS: usize = 1024;
 /// Signatures that are made at once.
 const SIGNERS: usize = 2;
 
-/// How long until a background that failed is started again.
+/// How long until a background that failed is started again, for the first time; then twice as long each time.
 const RESTART_AFTER: Duration = Duration::from_millis(500);
+
+/// How long a background has run that doesn't fail all the time; and the longest pause until it is started again.
+const STEADY: Duration = Duration::from_secs(60);
+
+/// Why nothing is fetched any more.
+const CLOSED: &str = "the node was closed";

@@ -1,38 +1,92 @@
-//! Whole systems over the broker in the process: every role, faults, restarts, changes of trust.
+//! Whole systems over the broker in the process, with real files: every role, faults, restarts, changes of trust.
+//!
+//! Where each row of protocol §15 that concerns a node is tested (`sim` is `src/engine/tests`, `system` is here):
+//!
+//! | # | tried | tests |
+//! |---|---|---|
+//! | 1 | a revoked key adds other keys to its leaf | sim `trust::a_revoked_key_gains_nothing_by_adding_other_keys_to_its_leaf`; `src/chain` and `vectors_chains` |
+//! | 2 | a revocation while running | sim `trust::a_revoked_consumer_is_refused_…`, `a_revoked_producer_…`, `a_key_that_revokes_itself_…`; system `trust::a_revocation_counts_…` |
+//! | 3 | small messages that cost much | sim `asking::requests_that_nobody_could_mean_…`; `src/wire`, `src/chain`, fuzz targets |
+//! | 4 | malformed secrets, huge or countless indices | sim `asking::a_malformed_secret_…`, `wants_are_bounded_…`, `a_request_asks_for_500_…`; `src/exchange/tests.rs`; `src/keyring/tests.rs` |
+//! | 5 | the background fails | system `supervisor::*` |
+//! | 6 | old chains, self-revocations as new chains | sim `trust::only_a_later_chain_replaces_ours` |
+//! | 7 | a restored or cloned seed | sim `producing::a_restored_seed_…`; system `restarts::a_seed_restored_…`, `a_cloned_node_…` |
+//! | 8 | a claimed key index | sim `asking::both_secrets_are_kept_…`; system `trust::a_claimed_index_…` |
+//! | 9 | replayed and flooded requests | sim `asking::a_replayed_request_…`, `a_flood_of_one_signer_…`, `requests_that_nobody_could_mean_…` |
+//! | 10 | garbage that names unknown indices | system `trust::garbage_doesnt_stall_…`; `src/keyring/tests.rs` |
+//! | 11 | secrets in `Debug` and files | sim `producing::no_secret_stands_in_…`; `src/exchange/tests.rs`; `src/files/tests.rs` for modes and links |
+//! | 12 | kill at any instruction | sim `crash::*`; system `restarts::*`; `src/files/tests.rs` |
+//! | 13 | a wrong clock | sim `trust::before_the_clock_is_set_…`, `a_clock_that_falls_back_…`, `records_from_the_future_…`, `producing::a_secret_made_before_…` |
+//! | 14 | injected plaintext | system `trust::what_is_injected_or_changed_…`; `src/message/tests.rs` |
+//! | 15 | key topics with several partitions | system `roles::key_topics_with_several_partitions_…` |
+//! | 17 | files shared with another process | system `restarts::files_are_held_…`; `src/files/tests.rs`, `tests/python_peer.rs` for Python's locks |
 
+mod faults;
+mod restarts;
+mod roles;
+mod supervisor;
+#[path = "../support/mod.rs"]
 mod support;
+mod trust;
 
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kafkacrypto::message::State;
-use kafkacrypto::provision::NodeRole;
-use kafkacrypto::runtime::Node;
-use kafkacrypto::transport::memory::Broker;
-use support::fleet::Fleet;
+use kafkacrypto::runtime::{Event, Node};
+use kafkacrypto::transport::memory::{Broker, Memory};
+use kafkacrypto::transport::{Outgoing, Transport};
 
-fn log() {
-    let _ = tracing_subscriber::fmt().with_env_filter("debug").with_test_writer().try_init();
+/// Far longer than anything takes here.
+const SOON: Duration = Duration::from_secs(20);
+
+async fn open(broker: &Broker, config: &Path) -> Node {
+    open_on(&broker.transport(), config).await
 }
 
-const SOON: Duration = Duration::from_secs(10);
-
-async fn open(broker: &Broker, config: &std::path::Path) -> Node {
-    Node::builder(config).transport(Arc::new(broker.transport())).open().await.unwrap()
+async fn open_on(transport: &Memory, config: &Path) -> Node {
+    Node::builder(config).transport(Arc::new(transport.clone())).open().await.unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_consumer_gets_the_key_and_decrypts() {
-    log();
-    let (fleet, broker) = (Fleet::new(), Broker::new());
-    let producer = open(&broker, &fleet.node("p", NodeRole::Producer, &["lab"])).await;
-    let consumer = open(&broker, &fleet.node("c", NodeRole::Consumer, &["lab"])).await;
-    let sealed = producer.value_serializer().serialize("lab.data", Some(b"42")).unwrap().unwrap();
-    let start = std::time::Instant::now();
-    let mut message = consumer.value_deserializer().deserialize("lab.data", Some(&sealed));
-    assert_eq!(message.state(), State::Pending);
-    assert_eq!(message.wait(SOON).await.unwrap(), Some(&b"42"[..]));
-    eprintln!("first message seen -> decrypted: {:?}", start.elapsed());
-    producer.close().await;
-    consumer.close().await;
+fn seal(node: &Node, topic: &str, text: &[u8]) -> Vec<u8> {
+    node.value_serializer().serialize(topic, Some(text)).unwrap().unwrap()
+}
+
+/// Decrypts, and waits for the key if need be.
+async fn read(node: &Node, topic: &str, sealed: &[u8]) -> Vec<u8> {
+    let mut message = node.value_deserializer().deserialize(topic, Some(sealed));
+    message.wait(SOON).await.unwrap_or_else(|error| panic!("{error}")).unwrap().to_vec()
+}
+
+fn state(node: &Node, topic: &str, sealed: &[u8]) -> State {
+    node.value_deserializer().deserialize(topic, Some(sealed)).state()
+}
+
+async fn write(broker: &Broker, topic: &str, key: &[u8], value: Vec<u8>) {
+    broker.create_topic(topic, 1);
+    let record = Outgoing::new(Some(key.to_vec()), Some(value));
+    broker.transport().produce(topic, 0, vec![record], SOON).await.unwrap();
+}
+
+/// Waits until something is so.
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + SOON;
+    while !is_so() {
+        assert!(Instant::now() < end, "never so: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The next event that is meant.
+async fn event(events: &mut tokio::sync::broadcast::Receiver<Event>, is_meant: impl Fn(&Event) -> bool) -> Event {
+    let search = async {
+        loop {
+            let event = events.recv().await.unwrap();
+            if is_meant(&event) {
+                return event;
+            }
+        }
+    };
+    tokio::time::timeout(SOON, search).await.expect("the event never came")
 }

@@ -2,6 +2,40 @@
 //!
 //! Accepts only what a chain was verified for, asks for signatures and never holds a signing key, and uses nothing up
 //! before a reply has authenticated itself. Owns the bytes of the signed leaves of requests and replies.
+//!
+//! ```
+//! use kafkacrypto::chain::{Ask, TrustLists, Usage, chain_of, root_certificate, verify};
+//! use kafkacrypto::exchange::{Reply, Request, reply_leaf, request_leaf};
+//! use kafkacrypto::keys::{Ephemeral, KeyIndex, Scheme, SigningKey};
+//! use kafkacrypto::{secret::Secret, time::UnixTime, topic::Root};
+//!
+//! # let mut rng = getrandom::rand_core::UnwrapErr(getrandom::SysRng);
+//! // one key that everybody trusts signs for both sides here
+//! let key = SigningKey::from_ed25519_seed(&[7; 32]);
+//! let (lists, _) = TrustLists::new([&root_certificate(key.public())[..]], []);
+//! let (now, expires, root) = (UnixTime::from_secs(1_000), UnixTime::from_secs(2_000), Root::new("lab"));
+//! let (index, secret) = (KeyIndex::Short(1), Secret::from_slice(&[9; 32]).unwrap());
+//!
+//! // the consumer asks
+//! let ephemeral = Ephemeral::generate(Scheme::X25519, &mut rng).unwrap();
+//! let leaf = request_leaf(expires, &root, &[ephemeral.offer()], &[1; 32], false).unwrap();
+//! let request = chain_of(&[&key.sign(&leaf)]);
+//!
+//! // the producer answers
+//! let verified = verify(&request, Ask::of(Usage::EncryptRequest, "lab"), &lists, now).unwrap();
+//! let request = Request::from_verified(&verified).unwrap();
+//! let pairs = [(&index, &secret)];
+//! let reply = reply_leaf(expires, &root, &request, &[Scheme::X25519], &pairs, &mut rng).unwrap();
+//! let reply = chain_of(&[&key.sign(&reply.leaf)]);
+//!
+//! // the consumer has the key; nobody else can open the reply, and a request is no reply
+//! let verified_reply = verify(&reply, Ask::of(Usage::Encrypt, "lab"), &lists, now).unwrap();
+//! let reply = Reply::from_verified(&verified_reply).unwrap();
+//! assert!(reply.open(&root, &[ephemeral]).unwrap().pairs[0].1.same_as(&secret));
+//! let stranger = Ephemeral::generate(Scheme::X25519, &mut rng).unwrap();
+//! assert!(reply.open(&root, &[stranger]).is_err());
+//! assert!(Reply::from_verified(&verified).is_err());
+//! ```
 
 mod outstanding;
 mod reply;

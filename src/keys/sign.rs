@@ -168,6 +168,14 @@ impl fmt::Debug for SigningPublicKey {
 }
 
 /// A secret signing key in memory, of type 1 so far.
+///
+/// ```
+/// use kafkacrypto::keys::SigningKey;
+/// let key = SigningKey::from_ed25519_seed(&[7; 32]);
+/// let again = SigningKey::from_bytes(key.to_bytes().expose()).unwrap();
+/// assert_eq!(again.public(), key.public());
+/// assert!(SigningKey::from_bytes(&[7; 64]).is_err());
+/// ```
 pub struct SigningKey {
     secret: ed25519::Key,
     public: SigningPublicKey,

@@ -29,6 +29,35 @@ use crate::transport::Transport;
 ///
 /// Cheap to clone; the node ends with [`Node::close`], or when the last clone is dropped (then without waiting for what is
 /// under way).
+///
+/// ```
+/// use std::sync::Arc;
+/// use kafkacrypto::runtime::{Node, NodeFiles, OpenOptions};
+/// use kafkacrypto::transport::memory::Broker;
+///
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("n.config");
+/// # let mut rng = getrandom::rand_core::UnwrapErr(getrandom::SysRng);
+/// # drop(NodeFiles::open_or_create(&path, "n", OpenOptions::default(), &mut rng).unwrap());
+/// let broker = Broker::new();
+/// // `kafkacrypto provision` gives a node its chain; this one was never provisioned
+/// let unprovisioned = Node::builder(&path).transport(Arc::new(broker.transport()));
+/// assert!(unprovisioned.open().await.unwrap_err().is_configuration());
+///
+/// let builder = Node::builder(&path).transport(Arc::new(broker.transport())).allow_unprovisioned(true);
+/// let node = builder.open().await.unwrap();
+/// let sealed = node.value_serializer().serialize("lab.data", Some(b"42")).unwrap();
+/// let message = node.value_deserializer().deserialize("lab.data", sealed.as_deref());
+/// assert_eq!(message.cleartext().unwrap(), Some(&b"42"[..]));
+///
+/// node.store_value("app", "place", "attic").unwrap();
+/// assert_eq!(node.load_value("app", "place").unwrap().unwrap().as_str(), Some("attic"));
+/// assert!(node.health().running);
+/// node.close().await;
+/// assert!(node.load_value("app", "place").unwrap_err().is_closed());
+/// # });
+/// ```
 #[doc(alias = "KafkaCrypto")]
 #[derive(Clone)]
 pub struct Node(Arc<Inner>);

@@ -222,7 +222,7 @@ fn object(record: &ConsumerRecord) -> Value {
     object.insert("topic".into(), json!(**topic));
     object.insert("partition".into(), json!(partition));
     object.insert("offset".into(), json!(offset));
-    object.insert("ts".into(), json!(timestamp_ms));
+    object.insert("timestamp".into(), json!(timestamp_ms));
     if !headers.is_empty() {
         let one = |(name, value): &(String, Option<Vec<u8>>)| {
             json!([name, value.as_ref().map(|value| String::from_utf8_lossy(value))])
@@ -268,7 +268,7 @@ fn key_index(index: &KeyIndex) -> Value {
 const AFTER_HELP: &str = "\
 Only what was decrypted is printed; the rest is named on stderr, with why (-J prints it too, and says what it is).
 
-With -J, each record is one line: topic, partition, offset, ts (milliseconds since 1970), headers, and for `key` and
+With -J, each record is one line: topic, partition, offset, timestamp (milliseconds since 1970), headers, and for `key` and
 `value` each: the cleartext (null if there is none), NAME_state (null, cleartext, pending, refused or foreign),
 NAME_key_index, NAME_base64 where the cleartext isn't UTF-8, and NAME_reason and NAME_raw_base64 where there is no
 cleartext.

@@ -81,7 +81,7 @@ impl Tree {
     /// counted, so both are written as they are shortest.
     fn write(&self, out: &mut Writer) {
         match self {
-            Self::Nil => out.nil(),
+            Self::Nil => out.raw(&[0xc0]),
             Self::Bool(value) => out.bool(*value),
             Self::UInt(n) => out.uint(*n),
             Self::Int(n) => out.int(*n),

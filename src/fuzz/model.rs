@@ -155,7 +155,7 @@ fn leaf_key(program: &mut Program<'_>, out: &mut Writer, next: usize) {
         5 => out.array(2).uint(1).bin(&public(next)),
         6 => out.array(2).uint(4).array(2).bin(&public(next)).bin(&[4; 32]),
         7 => out.array(1).bin(&[9; 32]),
-        8 => out.array(3).bin(&public(program.below(8))).array(2).uint(9).nil().bin(&[9; 32]),
+        8 => out.array(3).bin(&public(program.below(8))).array(2).uint(9).raw(&[0xc0]).bin(&[9; 32]),
         9 => out.array(2).bin(&public(next)).array(2).uint(4).array(2).bin(&public(next)).bin(&[4; 32]),
         10 => out.array(2).array(2).uint(5).array(2).bin(&[1; 32]).bin(&[2; 1568]).bin(&[9; 32]),
         _ => out.raw(program.bytes()),

@@ -11,8 +11,7 @@ use super::trust::Trust;
 use super::types::{Action, Draft, Failure, Notice, Outcome, Record, SignJob, Start};
 use crate::chain::{Ask, Usage, Verified};
 use crate::exchange::{Request, reply_leaf};
-use crate::keys::{KeyIndex, SigningPublicKey};
-use crate::secret::Secret;
+use crate::keys::{KeyIndex, Scheme, SigningPublicKey};
 use crate::time::Now;
 use crate::topic::Root;
 
@@ -28,6 +27,16 @@ pub(super) struct Answering {
 struct Recent {
     order: VecDeque<(Root, Vec<u8>)>,
     set: BTreeSet<(Root, Vec<u8>)>,
+}
+
+/// One request, verified, and what is given out for it.
+#[derive(Debug)]
+pub(super) struct Answer {
+    root: Root,
+    request: Request,
+    /// Position of the key that signs the reply.
+    slot: usize,
+    indices: Vec<KeyIndex>,
 }
 
 /// Answers that a signer may still have.
@@ -66,8 +75,8 @@ impl Answering {
             Ok(wanted) => wanted,
             Err(error) => return core.reject(record.topic, error),
         };
-        let pairs: Vec<_> = wanted.iter().filter_map(|index| Some((index, producing.secret(root, index)?))).collect();
-        if pairs.is_empty() {
+        let indices: Vec<_> = wanted.into_iter().filter(|index| producing.secret(root, index).is_some()).collect();
+        if indices.is_empty() {
             core.counters.requests_ignored += 1;
             return;
         }
@@ -81,27 +90,48 @@ impl Answering {
             Err(error) => return core.reject(record.topic, error),
         };
         if self.may_answer(core, root, &verified, &request, now) {
-            answer(core, trust, root, &verified, &request, &pairs, now, rng);
+            // with each of our keys that has the type of the requester's root of trust; with all if none has
+            let slots = trust.slots_for(verified.root().signing_type());
+            let scheme = slots.into_iter().filter_map(|slot| {
+                let (root, request, indices) = (root.clone(), request.clone(), indices.clone());
+                Answer { root, request, slot, indices }.sign(core, producing, now, rng)
+            });
+            if let Some(scheme) = scheme.max() {
+                core.counters.requests_answered += 1;
+                let (root, signer) = (root.clone(), signer(&verified).clone());
+                core.notice(Notice::Answered { root, signer, count: indices.len(), scheme });
+            }
         }
     }
 
-    pub(super) fn signed(
-        core: &mut Core,
-        trust: &Trust,
-        root: &Root,
-        record_key: Vec<u8>,
-        slot: usize,
-        result: Result<Outcome, Failure>,
-    ) {
+    pub(super) fn signed(core: &mut Core, trust: &Trust, answer: Answer, result: Result<Outcome, Failure>) {
         let value = match result {
-            Ok(Outcome::Signed(signed)) => trust.append(slot, &signed),
+            Ok(Outcome::Signed(signed)) => trust.append(answer.slot, &signed),
             Ok(_) => None,
             Err(failure) => return core.report_failure("signing a reply", Err(failure)),
         };
         if let Some(value) = value {
-            let topic = core.naming.keys(root);
-            core.act(Pending::ProduceReply, Action::Produce(Draft { topic, key: record_key, value }));
+            let (topic, key) = (core.naming.keys(&answer.root), KeyIndex::encode_list(answer.indices.iter()));
+            core.act(Pending::ProduceReply(answer), Action::Produce(Draft { topic, key, value }));
         }
+    }
+
+    /// A reply that the broker finds too large is made anew as two.
+    pub(super) fn sent(
+        core: &mut Core,
+        producing: &Producing,
+        answer: Answer,
+        result: Result<Outcome, Failure>,
+        now: Now,
+        rng: &mut dyn CryptoRng,
+    ) {
+        if let (Err(Failure::TooLarge(_)), 2..) = (&result, answer.indices.len()) {
+            let (first, second) = answer.indices.split_at(answer.indices.len() / 2);
+            for half in [first, second] {
+                answer.only(half).sign(core, producing, now, rng);
+            }
+        }
+        core.report_failure("sending a reply", result);
     }
 
     /// The same request is answered once, and a signer can't have answers without end.
@@ -159,36 +189,28 @@ impl Bucket {
     }
 }
 
-/// Signs one reply with each of our keys that has the type of the requester's root of trust; with all if none has.
-#[expect(clippy::too_many_arguments, reason = "one message on its way through all parts of the engine")]
-fn answer(
-    core: &mut Core,
-    trust: &Trust,
-    root: &Root,
-    verified: &Verified,
-    request: &Request,
-    pairs: &[(&KeyIndex, &Secret<32>)],
-    now: Now,
-    rng: &mut dyn CryptoRng,
-) {
-    let source = core.naming.reqs(root);
-    let expires = now.wall.after(core.settings.maxage);
-    let record_key = KeyIndex::encode_list(pairs.iter().map(|(index, _)| *index).collect::<Vec<_>>().into_iter());
-    let mut scheme = None;
-    for slot in trust.slots_for(verified.root().signing_type()) {
-        match reply_leaf(expires, root, request, &core.schemes, pairs, rng) {
-            Ok(reply) => {
-                scheme = Some(reply.scheme);
-                let pending = Pending::SignReply { root: root.clone(), record_key: record_key.clone(), slot };
-                core.act(pending, Action::Sign(SignJob { slot, message: reply.leaf }));
-            }
-            Err(error) => core.reject(&source, error),
-        }
+impl Answer {
+    fn only(&self, indices: &[KeyIndex]) -> Self {
+        let Self { root, request, slot, indices: _ } = self;
+        Self { root: root.clone(), request: request.clone(), slot: *slot, indices: indices.to_vec() }
     }
-    if let Some(scheme) = scheme {
-        core.counters.requests_answered += 1;
-        let (root, signer) = (root.clone(), signer(verified).clone());
-        core.notice(Notice::Answered { root, signer, count: pairs.len(), scheme });
+
+    /// Has the reply signed. `None` if there can't be one.
+    fn sign(self, core: &mut Core, producing: &Producing, now: Now, rng: &mut dyn CryptoRng) -> Option<Scheme> {
+        let expires = now.wall.after(core.settings.maxage);
+        let pair = |index| Some((index, producing.secret(&self.root, index)?));
+        let pairs: Vec<_> = self.indices.iter().filter_map(pair).collect();
+        match reply_leaf(expires, &self.root, &self.request, &core.schemes, &pairs, rng) {
+            Ok(reply) => {
+                let job = SignJob { slot: self.slot, message: reply.leaf };
+                core.act(Pending::SignReply(self), Action::Sign(job));
+                Some(reply.scheme)
+            }
+            Err(error) => {
+                core.reject(&core.naming.reqs(&self.root), error);
+                None
+            }
+        }
     }
 }
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use rand_core::CryptoRng;
 
-use super::answering::Answering;
+use super::answering::{Answer, Answering};
 use super::asking::Asking;
 use super::producing::Producing;
 use super::trust::Trust;
@@ -49,8 +49,8 @@ pub(super) enum Pending {
     Follow(Topic),
     SignRequest { root: Root, number: u64, slot: usize, direct: bool },
     ProduceRequest { root: Root, number: u64 },
-    SignReply { root: Root, record_key: Vec<u8>, slot: usize },
-    ProduceReply,
+    SignReply(Answer),
+    ProduceReply(Answer),
 }
 
 /// Holds requests and replies back until the fleet's lists are known and the clock can be believed.
@@ -132,7 +132,7 @@ impl NodeEngine {
             Input::CaughtUp { topic } => {
                 self.gate.unread.remove(topic);
             }
-            Input::Done { id, result } => self.done(id, result, now),
+            Input::Done { id, result } => self.done(id, result, now, rng),
             Input::Tick => self.tick(now, rng),
         }
         self.open_gate(now, rng);
@@ -201,7 +201,7 @@ impl NodeEngine {
         }
     }
 
-    fn done(&mut self, id: ActionId, result: Result<Outcome, Failure>, now: Now) {
+    fn done(&mut self, id: ActionId, result: Result<Outcome, Failure>, now: Now, rng: &mut dyn CryptoRng) {
         let Some(pending) = self.core.pending.remove(&id) else { return };
         match pending {
             Pending::Step => self.producing.stepped(&mut self.core, result, now),
@@ -219,10 +219,10 @@ impl NodeEngine {
                 self.asking.signed(&mut self.core, &root, (number, slot, direct), &self.trust, result);
             }
             Pending::ProduceRequest { root, number } => self.asking.sent(&mut self.core, &root, number, result),
-            Pending::SignReply { root, record_key, slot } => {
-                Answering::signed(&mut self.core, &self.trust, &root, record_key, slot, result);
+            Pending::SignReply(answer) => Answering::signed(&mut self.core, &self.trust, answer, result),
+            Pending::ProduceReply(answer) => {
+                Answering::sent(&mut self.core, &self.producing, answer, result, now, rng);
             }
-            Pending::ProduceReply => self.core.report_failure("sending a reply", result),
         }
     }
 

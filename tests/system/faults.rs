@@ -145,7 +145,7 @@ async fn no_record_is_lost_and_none_doubled_by_us() {
         for number in 0..200_u32 {
             let record =
                 ProducerRecord::new("lab.data").key([u8::try_from(number % 7).unwrap()]).value(number.to_be_bytes());
-            let _ = producer.queue(record).await.unwrap();
+            drop(producer.queue(record).await.unwrap());
             if number % 20 == 0 {
                 tokio::time::sleep(TINY).await;
             }

@@ -317,7 +317,7 @@ fn a_request_asks_for_500_keys_at_most_and_all_arrive() {
 }
 
 #[test]
-fn a_request_that_is_too_large_for_the_broker_is_split() {
+fn requests_and_replies_that_are_too_large_for_the_broker_are_split() {
     let mut sim = Sim::new();
     let consumer = sim.add(CONSUMER);
     let born = sim.now.wall;

@@ -31,7 +31,7 @@ struct Sim {
     now: Now,
     topics: BTreeMap<Topic, Vec<Written>>,
     nodes: Vec<Node>,
-    /// Requests that are larger are refused.
+    /// Records that are larger are refused.
     max_bytes: usize,
     /// The node that crashes, and before how many more steps.
     cut: Option<(usize, usize)>,
@@ -215,7 +215,7 @@ impl Sim {
             }
             Action::Sign(job) => return Some(Ok(Outcome::Signed(node.key.sign(&job.message)))),
             Action::Produce(Draft { topic, key, value }) => {
-                if key.len() + value.len() > self.max_bytes && !topic.ends_with(".keys") {
+                if key.len() + value.len() > self.max_bytes {
                     return Some(Err(Failure::TooLarge("too large".into())));
                 }
                 self.write(&topic, key, value);

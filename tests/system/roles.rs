@@ -214,3 +214,41 @@ async fn many_threads_share_one_node_and_no_salt_repeats() {
     assert_eq!(heads.len(), 800);
     assert!(sealed.iter().all(|sealed| state(&node, "lab.data", sealed) == State::Cleartext));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_have_the_names_that_the_config_gives_them() {
+    let (fleet, broker) = (Fleet::new(), Broker::new());
+    let names = |config: &mut kafkacrypto::store::config::NodeConfig| {
+        let names = [("topic_separator", "_"), ("topic_suffix_reqs", "_r"), ("topic_suffix_keys", "_k")];
+        names
+            .into_iter()
+            .chain([("topic_suffix_subs", "_s")])
+            .for_each(|(name, text)| config.set("", name, text).unwrap());
+    };
+    let producer = open(&broker, &fleet.node_with("p", NodeRole::Producer, &["lab"], names)).await;
+    let consumer = open(&broker, &fleet.node_with("c", NodeRole::Consumer, &["lab"], names)).await;
+    let sealed = seal(&producer, "lab_data", b"42");
+    assert_eq!(read(&consumer, "lab_data", &sealed).await, b"42");
+    for topic in ["lab_r", "lab_k", "lab_s"] {
+        assert_eq!(broker.records(topic, 0).len(), 1, "{topic}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn producers_with_short_indices_share_them_and_both_can_be_read() {
+    let (fleet, broker) = (Fleet::new(), Broker::new());
+    let short =
+        |config: &mut kafkacrypto::store::config::NodeConfig| config.set("", "mgmt_long_keyindex", false).unwrap();
+    let configs = ["p0", "p1"].map(|name| fleet.node_with(name, NodeRole::Producer, &["lab"], short));
+    let consumer = open(&broker, &fleet.node("c", NodeRole::Consumer, &["lab"])).await;
+    let first = open(&broker, &configs[0]).await;
+    let sealed = seal(&first, "lab.data", b"one");
+    assert_eq!(read(&consumer, "lab.data", &sealed).await, b"one");
+    let second = open(&broker, &configs[1]).await;
+    let theirs = seal(&second, "lab.data", b"two");
+    let mut message = consumer.value_deserializer().deserialize("lab.data", Some(&theirs));
+    // it may have come already: a producer that starts answers requests of the last minutes
+    until("decrypted", || message.retry() == State::Cleartext).await;
+    assert_eq!(message.key_index(), Some(&kafkacrypto::keys::KeyIndex::Short(0)));
+    assert_eq!(read(&consumer, "lab.data", &sealed).await, b"one");
+}

@@ -1,6 +1,7 @@
 //! Engines without a world: several of them, topics in memory, disks that keep what was saved, and time that a test moves.
 
 mod asking;
+mod chaos;
 mod crash;
 mod producing;
 mod trust;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rand_core::CryptoRng;
 
-use super::node::{Core, Pending};
+use super::core::{Answer, Core, Pending};
 use super::producing::Producing;
 use super::trust::Trust;
 use super::types::{Action, Draft, Failure, Notice, Outcome, Record, SignJob, Start};
@@ -27,16 +27,6 @@ pub(super) struct Answering {
 struct Recent {
     order: VecDeque<(Root, Vec<u8>)>,
     set: BTreeSet<(Root, Vec<u8>)>,
-}
-
-/// One request, verified, and what is given out for it.
-#[derive(Debug)]
-pub(super) struct Answer {
-    root: Root,
-    request: Request,
-    /// Position of the key that signs the reply.
-    slot: usize,
-    indices: Vec<KeyIndex>,
 }
 
 /// Answers that a signer may still have.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rand_core::CryptoRng;
 
-use super::node::{Core, Pending};
+use super::core::{Core, Pending};
 use super::trust::Trust;
 use super::types::{Action, Draft, Failure, KeyringChange, Notice, Outcome, Record, SignJob, Start};
 use crate::chain::{Ask, Usage, Verified};

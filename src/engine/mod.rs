@@ -6,6 +6,8 @@
 
 mod answering;
 mod asking;
+mod core;
+mod gate;
 mod node;
 mod producing;
 #[cfg(test)]

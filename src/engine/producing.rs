@@ -4,8 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::answering::Answering;
-use super::node::{Core, Pending, clock_is_set, is_believable};
+use super::core::{Core, Pending, clock_is_set, is_believable};
 use super::types::{Action, Change, Failure, KeyringChange, Notice, Outcome};
 use crate::keys::KeyIndex;
 use crate::secret::Secret;
@@ -110,26 +109,23 @@ impl Producing {
         }
     }
 
-    pub(super) fn saved(
-        &mut self,
-        core: &mut Core,
-        answering: &mut Answering,
-        result: Result<Outcome, Failure>,
-        now: Now,
-    ) {
+    /// What is durable is used from now on; says for which roots.
+    pub(super) fn saved(&mut self, core: &mut Core, result: Result<Outcome, Failure>, now: Now) -> Vec<Root> {
         self.busy = false;
         let saving = std::mem::take(&mut self.saving);
         if let Err(failure) = result {
-            return self.failed(core, "storing producer secrets", &failure, now);
+            self.failed(core, "storing producer secrets", &failure, now);
+            return Vec::new();
         }
+        let roots = saving.iter().map(|fresh| fresh.root.clone()).collect();
         for fresh in saving {
             self.waiting.remove(&fresh.root);
-            answering.follow(core, &fresh.root);
             let OldKey { root, index, secret, .. } = copy(&fresh);
             core.emit(Action::Install(KeyringChange::Produce { root, index, secret }));
             self.durable.entry(fresh.root.clone()).or_default().push(fresh);
         }
         self.advance(core, now);
+        roots
     }
 
     /// The next thing to do, one at a time: a step that is due, or secrets that are waited for.

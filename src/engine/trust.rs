@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::node::{Core, Pending};
+use super::core::{Core, Pending};
 use super::types::{Action, Change, Notice, OwnKey, Record};
 use crate::chain::{self, Ask, ChainError, LeafKey, Rejected, TrustLists, Usage, Verified};
 use crate::keys::{SigningPublicKey, SigningType};

@@ -4,6 +4,7 @@
 //! what is durable. Every action is held against it.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use super::exchange::{
@@ -586,23 +587,30 @@ fn root(program: &mut Program<'_>) -> Root {
 
 /// The chain of everybody: 1 and 3 may produce, 2 consume, 6 change lists; 4 has another root, which is 5.
 fn peer_chain(n: usize) -> Vec<u8> {
-    let all = &Usage::ALL[..];
+    static CHAINS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| (0..9).map(new_peer_chain).collect());
+    CHAINS.get(n).cloned().unwrap_or_default()
+}
+
+fn new_peer_chain(n: usize) -> Vec<u8> {
     match n {
         1 => node_chain(1, &[Usage::Encrypt], &["lab", "foo"]),
         2 => node_chain(2, &[Usage::EncryptRequest, Usage::EncryptSubscribe], &["lab", "foo"]),
         3 => node_chain(3, &[Usage::Encrypt], &["foo"]),
-        4 => signed_chain(5, 4, all, &["^.*$"], UnixTime::ZERO),
+        4 => signed_chain(5, 4, &Usage::ALL, &["^.*$"], UnixTime::ZERO),
         6 => node_chain(6, &[Usage::Allowlist, Usage::Denylist], &[]),
-        7 => signed_chain(7, 7, all, &["^.*$"], UnixTime::ZERO),
         8 => own_chain(0),
-        _ => signed_chain(n, n, all, &["^.*$"], UnixTime::ZERO),
+        _ => signed_chain(n, n, &Usage::ALL, &["^.*$"], UnixTime::ZERO),
     }
 }
 
 /// The node's chains, each ending later than the one before; the last one never.
 fn own_chain(n: usize) -> Vec<u8> {
-    let end = [time(1_000_000), time(2_000_000), time(3_000_000)].get(n).copied().unwrap_or(UnixTime::ZERO);
-    signed_chain(0, 8, &[Usage::Encrypt, Usage::EncryptRequest, Usage::EncryptSubscribe], &["lab", "foo"], end)
+    static CHAINS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+        let usages = [Usage::Encrypt, Usage::EncryptRequest, Usage::EncryptSubscribe];
+        let ends = [time(1_000_000), time(2_000_000), time(3_000_000), UnixTime::ZERO];
+        ends.iter().map(|end| signed_chain(0, 8, &usages, &["lab", "foo"], *end)).collect()
+    });
+    CHAINS.get(n).cloned().unwrap_or_default()
 }
 
 fn list_leaf(usage: Usage, target: usize, pathlen: Option<i64>) -> Vec<u8> {

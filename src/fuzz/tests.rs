@@ -78,3 +78,19 @@ fn text_that_looks_like_bytes_and_is_not_is_refused() {
     assert!(config.set("n", "a", "base64#YQ==").is_ok());
     super::config(b"\x01\0n\x01\0a\x08\0base64#-[n]\n");
 }
+
+/// What a running node can't judge while its clock is wrong, it reads again.
+#[test]
+fn a_revocation_that_comes_while_the_clock_is_wrong_is_not_lost() {
+    let (clock_wrong, clock_right, revocation) = ([3, 1, 0xf0, 1], [3, 1, 0xf0, 0], [7, 0, 0, 0, 0]);
+    let counters = run(&[&[0][..], &clock_wrong, &revocation, &clock_right].concat());
+    assert_eq!(counters.trust_changes, 1);
+}
+
+/// A wrong clock must not make a running node spin.
+#[test]
+fn a_clock_that_goes_wrong_while_keys_are_wanted_makes_no_spin() {
+    let (want, clock_wrong) = ([0, 0, 0], [3, 1, 0xf0, 1]);
+    run(&[&[0][..], &clock_wrong, &want].concat());
+    run(&[&[0][..], &want, &clock_wrong].concat());
+}

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the inputs that the corpora start from: the vectors in tests/vectors, and short programs for the targets that sign.
 
-    fuzz/seed.py [FOLDER]      one folder for each target under FOLDER (default: fuzz/corpus)
+    fuzz/seed.py FOLDER [certificates | programs | files]…    one folder for each target under FOLDER
 
 What a program means is said in src/fuzz/program.rs. Afterwards `fuzz/campaign` finds the rest."""
 
@@ -12,7 +12,7 @@ import sys
 
 here = pathlib.Path(__file__).resolve().parent
 vectors = here.parent / "tests" / "vectors"
-out = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else here / "corpus"
+out = pathlib.Path(sys.argv[1])
 
 
 def put(target, data):
@@ -107,6 +107,12 @@ def programs():
         [13, 3] + [10, 4] + list(sized(b"key") + sized(b"value")),
         [3, 7, 0xF0, 1] + want + [3, 0, 0, 3, 0, 0xF0, 0],
     ]
+    # everybody replies and asks, before and after the stranger's root is allowed
+    allow = [6, 0, 1, 0, 0, 0, 0]
+    for who in range(6):
+        stories += [before + want + tick + [4, who, 0, 9] for before in ([], allow)]
+        stories += [before + use + [5, who, 0, 0] for before in ([], allow)]
+        stories += [want + tick + [7, who, 0, 0, 0] + reply, use + [7, who, 0, 0, 0] + request]
     for flags in range(8):
         for story in stories:
             put("engine", bytes([flags] + story))
@@ -146,6 +152,5 @@ def files():
     put("old_keys", b"\x82\xa1x\xc0\xc4\x05pgens\x91" + entries[0])
 
 
-certificates()
-programs()
-files()
+for part in sys.argv[2:] or ["certificates", "programs", "files"]:
+    {"certificates": certificates, "programs": programs, "files": files}[part]()

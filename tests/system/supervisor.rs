@@ -125,6 +125,21 @@ async fn a_background_that_panics_is_reported_and_started_again_and_forgets_nobo
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_panic_in_a_node_that_has_nothing_else_to_do_is_noticed_at_once() {
+    let (fleet, broker) = (Fleet::new(), Broker::new());
+    let way = Panicking::new(&broker);
+    let node = open_panicking(&way, &fleet.node("p", NodeRole::Producer, &["lab"])).await;
+    seal(&node, "lab.data", b"so that it follows a topic");
+    // all its tasks but the one that reads have ended by then
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    way.set(true);
+    until("panicked", || way.panics.load(Ordering::SeqCst) > 0).await;
+    let start = Instant::now();
+    until("noticed", || node.health().restarts > 0).await;
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn while_the_background_is_down_encrypting_under_durable_secrets_goes_on() {
     let (fleet, broker) = (Fleet::new(), Broker::new());
     let way = Panicking::new(&broker);
@@ -137,7 +152,7 @@ async fn while_the_background_is_down_encrypting_under_durable_secrets_goes_on()
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let restarts = producer.health().restarts;
-    assert!((1..=3).contains(&restarts), "pauses grow, so that a fault that stays costs little: {restarts}");
+    assert!((1..=3).contains(&restarts), "it is noticed, and pauses grow: {restarts}");
     way.set(false);
     let consumer = open(&broker, &fleet.node("c", NodeRole::Consumer, &["lab"])).await;
     for sealed in &sealed {

@@ -98,7 +98,7 @@ async fn a_producer_says_why_it_refuses_a_consumer() {
     assert_eq!(rejection.source, "lab.reqs");
     assert!(rejection.reason.contains("topic"), "{}", rejection.reason);
     assert!(message.wait(Duration::from_millis(100)).await.is_err());
-    assert_eq!(producer.health().exchange.rejected, 1);
+    assert!(producer.health().exchange.rejected > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

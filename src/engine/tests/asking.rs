@@ -445,3 +445,20 @@ fn requests_that_nobody_could_mean_are_refused_before_any_signature() {
     sim.deliver();
     assert_eq!(sim.counters(producer).requests_answered, 1, "none of it did harm");
 }
+
+#[test]
+fn no_request_leaves_before_the_place_to_read_answers_from_is_fixed() {
+    let mut sim = Sim::new();
+    let consumer = sim.add(CONSUMER);
+    sim.run(SECOND);
+    let (root, index) = (lab(), KeyIndex::Short(1));
+    let actions =
+        sim.nodes[consumer].engine.handle(Input::KeyWanted { root: &root, index: &index }, sim.now, &mut rng());
+    let [(id, Action::Follow { topic, from: Start::End })] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!(&**topic, KEYS);
+    sim.run(MINUTE);
+    assert!(sim.nodes[consumer].asked.is_empty());
+    sim.input(consumer, Input::Done { id: *id, result: Ok(Outcome::Done) });
+    sim.run(SECOND / 2);
+    assert_eq!(sim.nodes[consumer].asked.len(), 1);
+}

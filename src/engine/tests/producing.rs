@@ -176,3 +176,13 @@ fn no_secret_stands_in_anything_that_is_printed() {
         assert!(!printed.contains(inner) && !printed.contains(&hex::encode(secret.expose())));
     }
 }
+
+#[test]
+fn the_ratchet_steps_at_every_start_whether_it_is_used_or_not() {
+    let mut sim = Sim::new();
+    let node = sim.add(PRODUCER);
+    for started in 1..4 {
+        assert_eq!(RatchetState::decode(&sim.nodes[node].disk.seed).unwrap().index(), started);
+        sim.restart(node);
+    }
+}

@@ -73,6 +73,9 @@ def programs():
     for asked in range(5):
         for links in range(1, 4):
             put("chain", bytes([0, 0, asked, 0, asked, 0, 0, 0, links]))
+    for kind in range(5, 11):  # of leaf key, in a chain of one and of two
+        put("chain", bytes([0] * 22 + [kind]))
+        put("chain", bytes([0] * 8 + [1] + [0] * 28 + [kind]))
     put("chain", bytes([0, 0, 0, 0, 4, 0, 0, 0, 1] + [0] * 12 + [0xF0, 8]))
     for target in ("request", "reply"):
         put(target, b"")

@@ -154,6 +154,8 @@ async fn while_the_background_is_down_encrypting_under_durable_secrets_goes_on()
     let restarts = producer.health().restarts;
     assert!((1..=3).contains(&restarts), "it is noticed, and pauses grow: {restarts}");
     way.set(false);
+    // each of the engines has stepped the ratchet
+    assert_ne!(sealed[0][..36], sealed[sealed.len() - 1][..36]);
     let consumer = open(&broker, &fleet.node("c", NodeRole::Consumer, &["lab"])).await;
     for sealed in &sealed {
         assert!(!read(&consumer, "lab.data", sealed).await.is_empty());

@@ -75,7 +75,7 @@ struct Facts {
     /// A mutation has put somebody else on the allowlist: who may what isn't known any more.
     odd: bool,
     /// The files.
-    old_keys: Vec<(Root, KeyIndex, [u8; 32], UnixTime)>,
+    old_keys: Vec<Durable>,
     allow: Vec<Vec<u8>>,
     deny: Vec<Vec<u8>>,
     chain: usize,
@@ -88,6 +88,9 @@ struct Facts {
     /// Every record that came by.
     records: Vec<Passed>,
 }
+
+/// A producer secret in the config, and its birth.
+type Durable = (Root, KeyIndex, [u8; 32], UnixTime);
 
 /// A record that came by, and what it changes when it is read.
 #[derive(Clone)]
@@ -346,6 +349,8 @@ impl World {
         };
         let Some((id, action)) = self.waiting.remove(place) else { return };
         let failure = match how {
+            // a driver tries to follow for as long as it takes
+            _ if matches!(action, Action::Follow { .. }) => None,
             0 | 1 => None,
             2 => Some(Failure::TooLarge("2 MB".into())),
             _ => Some(Failure::Other("no".into())),
@@ -380,7 +385,7 @@ impl World {
         }
         let mut read = None;
         let outcome = match action {
-            Action::Save(change) => self.facts.saved(change),
+            Action::Save(change) => self.facts.saved(change, self.now.wall),
             Action::Sign(SignJob { slot, message }) => {
                 assert_eq!(slot, 0);
                 Outcome::Signed(key(8).sign(&message))
@@ -438,7 +443,7 @@ impl World {
 impl Facts {
     fn setup(&self, settings: &Settings, legacy: bool) -> NodeSetup {
         let (lists, _) = TrustLists::new(self.allow.iter().map(Vec::as_slice), self.deny.iter().map(Vec::as_slice));
-        let old = |(root, index, secret, birth): &(Root, KeyIndex, [u8; 32], UnixTime)| OldKey {
+        let old = |(root, index, secret, birth): &Durable| OldKey {
             root: root.clone(),
             index: index.clone(),
             secret: Secret::filled(|place| *place = *secret),
@@ -506,9 +511,7 @@ impl Facts {
                 assert!(own || sealed, "a secret of {root} that nobody sent");
             }
             KeyringChange::Produce { root, index, secret } => {
-                let durable = |old: &(Root, KeyIndex, [u8; 32], _)| {
-                    old.0 == *root && old.1 == *index && old.2 == *secret.expose()
-                };
+                let durable = |old: &Durable| old.0 == *root && old.1 == *index && old.2 == *secret.expose();
                 assert!(self.old_keys.iter().any(durable), "used before it is durable");
             }
             _ => {}
@@ -546,13 +549,15 @@ impl Facts {
         self.held = found;
     }
 
-    fn saved(&mut self, change: Change) -> Outcome {
+    fn saved(&mut self, change: Change, wall: UnixTime) -> Outcome {
         match change {
             Change::OldKeys(list) => {
+                // what was swept meanwhile isn't known any more, nor what is too old
+                self.earlier.retain(|index| list.iter().any(|old| old.index == *index));
                 for old in &list {
                     let known = self.old_keys.iter().any(|(root, index, ..)| *root == old.root && *index == old.index);
-                    let earlier =
-                        self.old_keys.iter().any(|known| known.1 == old.index) && self.earlier.contains(&old.index);
+                    let same = |known: &&Durable| known.1 == old.index && wall.since(known.3) <= KEPT;
+                    let earlier = self.old_keys.iter().any(|known| same(&known)) && self.earlier.contains(&old.index);
                     assert!(known || !earlier, "a key index of an earlier run is used again");
                     self.ever.insert((old.root.clone(), old.index.clone(), *old.secret.expose()));
                 }
@@ -651,6 +656,9 @@ const FOLLOWED: [&str; 8] =
     ["lab.keys", "lab.reqs", "foo.keys", "foo.reqs", "chains", "allowlist", "denylist", "lab.subs"];
 
 const MAX_STEPS: usize = 64;
+
+/// How long producer secrets are kept.
+const KEPT: Duration = Duration::from_secs(604_800);
 
 /// What a node may hold, written out, after any number of wants.
 const MOST_BYTES: usize = 3_000_000;

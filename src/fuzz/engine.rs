@@ -662,3 +662,20 @@ const KEPT: Duration = Duration::from_secs(604_800);
 
 /// What a node may hold, written out, after any number of wants.
 const MOST_BYTES: usize = 3_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_before_the_lists_are_bounded_in_bytes() {
+        let now = Now { wall: time(0), mono: Duration::ZERO };
+        let (mut node, _) = NodeEngine::new(Facts::default().setup(&Settings::default(), false), now);
+        let megabyte = vec![0; 1 << 20];
+        for _ in 0..40 {
+            let record = Record { topic: "lab.reqs", key: None, value: Some(&megabyte), timestamp: None };
+            node.handle(Input::Record(record), now, &mut Dice(1));
+        }
+        assert_eq!(node.counters().dropped, 24);
+    }
+}

@@ -77,6 +77,25 @@ fn files_move_to_python_and_back() {
     });
 }
 
+#[test]
+fn each_refuses_a_config_that_the_other_holds() {
+    let Some(python) = support::python() else { return };
+    let folder = support::folder();
+    let config = python.provision(folder.path(), "alice", "prodcon", "127.0.0.1:1", &[]);
+    private(&config);
+    let before = std::fs::read(&config).unwrap();
+    let holder = python.hold(&config);
+    let error = Node::spawn(&config).unwrap_err();
+    assert!(error.is_configuration() && error.to_string().contains("process"), "{error}");
+    assert_eq!(std::fs::read(&config).unwrap(), before);
+    drop(holder);
+    let node = Node::spawn(&config).unwrap();
+    let mut second = python.run(&["hold", config.to_str().unwrap()]);
+    second.close_input();
+    assert!(!second.wait(WITHIN).success(), "Python is refused while we hold it");
+    node.close_blocking();
+}
+
 fn every_provisioner(from: Side, to: Side) {
     let (Some(bootstrap), Some(python)) = (support::bootstrap(), support::python()) else { return };
     for provisioner in [Side::Rust, Side::Python] {

@@ -135,13 +135,12 @@ impl Driver {
                 Ok(_) => return Ok(()),
                 Err(error) => error,
             };
-            if error.kind() == TransportErrorKind::UnknownTopic {
-                self.transport.create_topic(&draft.topic, 1, CALL_WITHIN).await?;
-            } else if !error.is_retriable() || tokio::time::Instant::now() >= end {
+            let missing = error.kind() == TransportErrorKind::UnknownTopic;
+            if tokio::time::Instant::now() >= end || !(missing || error.is_retriable()) {
                 return Err(error);
             }
-            if tokio::time::Instant::now() >= end {
-                return Err(error);
+            if missing {
+                self.transport.create_topic(&draft.topic, 1, CALL_WITHIN).await?;
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(1));

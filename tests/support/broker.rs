@@ -1,6 +1,5 @@
 //! A Kafka broker of a test's own, for what can't be done to the shared one: killing it.
 
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -17,7 +16,7 @@ impl Broker {
         let script = super::needed("KAFKACRYPTO_BROKER", "no broker script")?.into();
         let mut broker = Self { script, port: 0, folder: super::folder() };
         let started = (0..3).any(|_| {
-            broker.port = three_free_ports();
+            broker.port = super::ports::free(&[0, 1, 2, 3, 4]);
             broker.run("start")
         });
         assert!(started, "a broker of the test's own starts");
@@ -57,11 +56,4 @@ impl Drop for Broker {
     fn drop(&mut self) {
         self.run("kill");
     }
-}
-
-/// The first of three ports in a row that nobody listens on. Below the range that outgoing connections are given.
-fn three_free_ports() -> u16 {
-    let start = 20_000 + u16::try_from(std::process::id() % 10_000).expect("below 10000");
-    let free = |port: &u16| (0..3).all(|more| TcpListener::bind(("127.0.0.1", port + more)).is_ok());
-    (start..32_000).step_by(3).find(free).expect("three free ports")
 }

@@ -12,8 +12,10 @@
 #![allow(dead_code, unused_imports, reason = "each test file uses its own part of this")]
 
 pub mod broker;
+pub mod cluster;
 pub mod fleet;
 pub mod peer;
+pub mod ports;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -21,6 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use broker::Broker;
+pub use cluster::Cluster;
 pub use peer::{Peer, Python};
 
 /// The root password that every side of the tests provisions with.

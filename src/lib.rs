@@ -11,7 +11,7 @@
 //!
 //! | layer | modules | what they know |
 //! |---|---|---|
-//! | 0 leaves | [`secret`], [`time`], [`topic`], `wire` | bytes, names and seams; no key, no certificate |
+//! | 0 leaves | [`secret`], [`time`], [`topic`], `wire`, [`kafka`] | bytes, names and seams; no key, no certificate (`kafka`, a client, is the world's too) |
 //! | 1 algorithms | `primitives` | arrays in, secrets out |
 //! | 2 keys | [`keys`] | the bytes of one key, the ratchet, the generator |
 //! | 3 trust | [`chain`] | certificates, restrictions, trust lists, verification |
@@ -57,6 +57,8 @@ pub mod wire;
 pub mod client;
 #[cfg(feature = "runtime")]
 mod files;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 #[cfg(feature = "runtime")]
 pub mod runtime;
 #[cfg(feature = "runtime")]

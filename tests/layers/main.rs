@@ -115,14 +115,16 @@ const BELOW_CLIENT: &[&str] = &[
 
 /// What of the world may be named where.
 const WORLD: &[(&[&str], &[&str])] = &[
-    (&["tokio"], &["transport", "runtime", "client", "bin"]),
+    (&["tokio"], &["kafka", "transport", "runtime", "client", "bin"]),
+    (&["kafka_protocol"], &["kafka"]),
+    (&["rustls"], &["kafka"]),
     (&["rskafka"], &["transport"]),
     (&["rustix"], &["files"]),
     (&["std", "fs"], &["files", "bin"]),
     (&["std", "net"], &["transport", "kafka", "runtime", "bin"]),
     (&["std", "process"], &["files", "bin"]),
     (&["SystemTime", "now"], &["runtime", "client", "bin"]),
-    (&["Instant", "now"], &["transport", "runtime", "client", "bin"]),
+    (&["Instant", "now"], &["kafka", "transport", "runtime", "client", "bin"]),
 ];
 
 const LONGEST_FUNCTION: usize = 60;

@@ -16,6 +16,7 @@ mod config;
 mod error;
 mod net;
 mod protocol;
+pub mod record;
 
 pub use config::Config;
 pub use error::{Error, ErrorKind};

@@ -9,7 +9,7 @@ use kafkacrypto::chain::{
     Ask, Extra, LeafKey, Restrictions, TrustLists, Usage, append, chain_of, leaf, root_certificate, verify,
 };
 use kafkacrypto::exchange::{Reply, Request, reply_leaf, request_leaf};
-use kafkacrypto::keys::{Ephemeral, KeyIndex, Scheme, SigningKey};
+use kafkacrypto::keys::{Ephemeral, KeyIndex, Scheme, SigningKey, SigningType};
 use kafkacrypto::secret::Secret;
 use kafkacrypto::time::UnixTime;
 use kafkacrypto::topic::Root;
@@ -28,8 +28,11 @@ struct Node {
 impl Node {
     fn new() -> Self {
         let mut rng = UnwrapErr(SysRng);
-        let (root, provisioner, key) =
-            (SigningKey::generate(&mut rng), SigningKey::generate(&mut rng), SigningKey::generate(&mut rng));
+        let (root, provisioner, key) = (
+            SigningKey::generate(SigningType::Ed25519, &mut rng),
+            SigningKey::generate(SigningType::Ed25519, &mut rng),
+            SigningKey::generate(SigningType::Ed25519, &mut rng),
+        );
         let limits = Restrictions::none().with_usages(USAGES);
         let none: &[Extra<'_>] = &[];
         let forever = UnixTime::ZERO;
@@ -68,7 +71,7 @@ fn exchange(c: &mut Criterion) {
     let node = Node::new();
     let mut rng = UnwrapErr(SysRng);
     let (index, secret) = (KeyIndex::of_node(&[7; 32], 1), Secret::random(&mut rng));
-    let ephemeral = Ephemeral::generate(Scheme::X25519, &mut rng).unwrap();
+    let ephemeral = Ephemeral::generate(Scheme::X25519, &mut rng);
     let request = node.request(&ephemeral, &[1; 32]);
     let reply = node.answer(&request, &index, &secret);
     let ephemerals = [ephemeral];
@@ -78,7 +81,7 @@ fn exchange(c: &mut Criterion) {
     });
     group.bench_function("request", |b| {
         b.iter(|| {
-            let fresh = Ephemeral::generate(Scheme::X25519, &mut UnwrapErr(SysRng)).unwrap();
+            let fresh = Ephemeral::generate(Scheme::X25519, &mut UnwrapErr(SysRng));
             node.request(black_box(&fresh), &[1; 32])
         });
     });

@@ -67,6 +67,50 @@ impl<const N: usize> fmt::Debug for Secret<N> {
     }
 }
 
+/// Secret bytes of a length that only its owner knows: on the heap, wiped when dropped, as [`Secret`] is.
+///
+/// ```
+/// use kafkacrypto::secret::SecretBytes;
+/// let secret = SecretBytes::from_slice(&[1, 2, 3]);
+/// assert_eq!(secret.expose(), [1, 2, 3]);
+/// assert_eq!(format!("{secret:?}"), "SecretBytes(…)");
+/// ```
+pub struct SecretBytes(Box<[u8]>);
+
+impl SecretBytes {
+    /// `length` bytes that `fill` writes in place.
+    #[must_use]
+    pub fn filled(length: usize, fill: impl FnOnce(&mut [u8])) -> Self {
+        let mut secret = Self(vec![0; length].into_boxed_slice());
+        fill(&mut secret.0);
+        secret
+    }
+
+    /// A copy of `bytes`.
+    #[must_use]
+    pub fn from_slice(bytes: &[u8]) -> Self {
+        Self(bytes.into())
+    }
+
+    /// The bytes. Every call is a place to look at when secrets are audited.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for SecretBytes {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretBytes(…)")
+    }
+}
+
 /// What logs say of a long public value, such as a key index or a public key: its first 8 bytes in hex.
 ///
 /// ```

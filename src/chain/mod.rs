@@ -127,18 +127,12 @@ pub enum ChainError {
     /// More delegations than a certificate allows.
     #[error("the chain has more elements than one of its certificates allows (pathlen)")]
     PathLength,
-
-    // ---- ours
-    /// The signature of a key of a type that this build can't verify.
-    #[error("{0} is not built yet, so the chain can't be verified")]
-    NotBuilt(&'static str),
 }
 
 impl From<KeyError> for ChainError {
     fn from(error: KeyError) -> Self {
         match error {
             KeyError::Wire(error) => Self::Malformed(error),
-            KeyError::NotBuilt(what) => Self::NotBuilt(what),
             other => Self::Key(other),
         }
     }

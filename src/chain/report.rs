@@ -1,6 +1,6 @@
 //! What is in a chain, for people; and what a verified one means for lists and for our own chains.
 
-use super::verify::{Verified, read_elements, signature_length};
+use super::verify::{Verified, read_elements};
 use super::{Certificate, ChainError};
 use crate::keys::{SigningPublicKey, SigningType};
 use crate::time::UnixTime;
@@ -99,6 +99,6 @@ fn describe_first(element: &[u8]) -> Result<Described, ChainError> {
 }
 
 fn describe(element: &[u8], signer: SigningType) -> Result<Described, ChainError> {
-    let body = element.get(signature_length(signer)..).ok_or(ChainError::Signature { element: 0 })?;
+    let body = element.get(signer.signature_length()..).ok_or(ChainError::Signature { element: 0 })?;
     Ok(Described { signed_by: Some(signer), certificate: Certificate::decode(body)? })
 }

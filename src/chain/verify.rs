@@ -8,7 +8,7 @@ use std::fmt;
 
 use super::lists::{Entry, TrustLists, is_temporary};
 use super::{Certificate, ChainError, LeafKey, Level, ListedKey, MAX_ELEMENT_BYTES, MAX_ELEMENTS, Restrictions, Usage};
-use crate::keys::{KeyError, SigningPublicKey, SigningType};
+use crate::keys::{SigningPublicKey, SigningType};
 use crate::time::UnixTime;
 use crate::wire::{Reader, read_all};
 
@@ -97,11 +97,7 @@ pub fn verify(chain: &[u8], ask: Ask<'_>, lists: &TrustLists, time: UnixTime) ->
     if ask.usage != Some(Usage::Denylist) {
         return Err(rejected);
     }
-    match verify_self_revocation(chain) {
-        Ok(verified) => Ok(verified),
-        Err(reason @ ChainError::NotBuilt(_)) => Err(Rejected { reason, trail: rejected.trail }),
-        Err(_) => Err(rejected),
-    }
+    verify_self_revocation(chain).map_err(|_| rejected)
 }
 
 impl<'a> Ask<'a> {
@@ -235,14 +231,6 @@ fn read_element<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], ChainError> {
     }
 }
 
-/// How many bytes stand before the message in the signed form (protocol §6.1).
-pub(super) fn signature_length(kind: SigningType) -> usize {
-    match kind {
-        SigningType::Ed25519 => 64,
-        SigningType::Ed25519SlhDsa => 17_088 + 64,
-    }
-}
-
 /// One way to refuse a chain, and how close to acceptance it was: elements verified, then elements read.
 struct Failure {
     progress: (usize, usize),
@@ -285,7 +273,7 @@ fn peruse(
             let key = before.key.signing_key().ok_or(fail(ChainError::NotASigner { element: index }))?;
             signer = key.signing_type();
         }
-        let body = element.get(signature_length(signer)..).ok_or(fail(ChainError::Signature { element: index }))?;
+        let body = element.get(signer.signature_length()..).ok_or(fail(ChainError::Signature { element: index }))?;
         let certificate = Certificate::decode(body).map_err(fail)?;
         possible(&certificate, ask, time).map_err(fail)?;
         certificates.push(certificate);
@@ -452,11 +440,7 @@ impl Failure {
 }
 
 fn check_signature(signer: &SigningPublicKey, element: &[u8], index: usize) -> Result<(), ChainError> {
-    match signer.open(element) {
-        Ok(_) => Ok(()),
-        Err(KeyError::NotBuilt(what)) => Err(ChainError::NotBuilt(what)),
-        Err(_) => Err(ChainError::Signature { element: index }),
-    }
+    signer.open(element).map(drop).map_err(|_| ChainError::Signature { element: index })
 }
 
 fn check_pathlen(restrictions: &Restrictions) -> Result<(), ChainError> {
@@ -469,7 +453,7 @@ fn verify_self_revocation(chain: &[u8]) -> Result<Verified, ChainError> {
     let [unsigned, signed] = elements.as_slice() else { return Err(ChainError::NotTrusted) };
     let outer = Certificate::decode(unsigned)?;
     let key = outer.key.signing_key().filter(|key| !is_temporary(key)).ok_or(ChainError::NotTrusted)?;
-    let body = signed.get(signature_length(key.signing_type())..).ok_or(ChainError::Signature { element: 1 })?;
+    let body = signed.get(key.signing_type().signature_length()..).ok_or(ChainError::Signature { element: 1 })?;
     let inner = Certificate::decode(body)?;
     check_signature(&key, signed, 1)?;
     let certificate = inner.below(&outer, Level::Down);

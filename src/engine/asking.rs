@@ -196,7 +196,7 @@ impl Wanted {
             let rest =
                 self.new.iter().nth(MAX_INDICES).cloned().map_or_else(BTreeSet::new, |at| self.new.split_off(&at));
             let asked = std::mem::replace(&mut self.new, rest);
-            let ephemerals = core.schemes.iter().filter_map(|scheme| Ephemeral::generate(*scheme, rng).ok()).collect();
+            let ephemerals = core.schemes.iter().map(|scheme| Ephemeral::generate(*scheme, rng)).collect();
             *last_number += 1;
             let expires = now.mono.saturating_add(core.settings.maxage);
             self.open.add(Asked::new(*last_number, asked, ephemerals, expires));

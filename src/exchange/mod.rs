@@ -17,7 +17,7 @@
 //! let (index, secret) = (KeyIndex::Short(1), Secret::from_slice(&[9; 32]).unwrap());
 //!
 //! // the consumer asks
-//! let ephemeral = Ephemeral::generate(Scheme::X25519, &mut rng).unwrap();
+//! let ephemeral = Ephemeral::generate(Scheme::X25519, &mut rng);
 //! let leaf = request_leaf(expires, &root, &[ephemeral.offer()], &[1; 32], false).unwrap();
 //! let request = chain_of(&[&key.sign(&leaf)]);
 //!
@@ -32,7 +32,7 @@
 //! let verified_reply = verify(&reply, Ask::of(Usage::Encrypt, "lab"), &lists, now).unwrap();
 //! let reply = Reply::from_verified(&verified_reply).unwrap();
 //! assert!(reply.open(&root, &[ephemeral]).unwrap().pairs[0].1.same_as(&secret));
-//! let stranger = Ephemeral::generate(Scheme::X25519, &mut rng).unwrap();
+//! let stranger = Ephemeral::generate(Scheme::X25519, &mut rng);
 //! assert!(reply.open(&root, &[stranger]).is_err());
 //! assert!(Reply::from_verified(&verified).is_err());
 //! ```

@@ -60,7 +60,7 @@ fn request(random0: &[u8; 32], offers: &[&OfferKey]) -> Request {
 }
 
 fn mine() -> Ephemeral {
-    Ephemeral::generate(Scheme::X25519, &mut rng()).unwrap()
+    Ephemeral::generate(Scheme::X25519, &mut rng())
 }
 
 fn exchanged(pairs: &[(KeyIndex, Secret<32>)]) -> (Reply, Ephemeral) {

@@ -1,11 +1,10 @@
 use std::fmt;
 
-use zeroize::Zeroizing;
-
 use super::KeyError;
-use crate::primitives::x25519;
-use crate::secret::Secret;
-use crate::wire::{Item, Reader, Writer};
+use crate::primitives::kem::Kem;
+use crate::primitives::{ml_kem, sntrup761, x25519};
+use crate::secret::{Secret, SecretBytes};
+use crate::wire::{Item, Reader, Writer, read_all};
 
 /// A way to agree on a secret (protocol §6.2). Both halves of an exchange name the same one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,44 +17,30 @@ pub enum Scheme {
     X25519MlKem1024,
 }
 
-/// One row of the table of schemes.
+/// One row of the table of schemes: X25519, and what is joined to it.
 struct Layout {
     scheme: Scheme,
     name: &'static str,
     offer_version: u64,
     answer_version: u64,
-    kem_public: usize,
-    kem_ciphertext: usize,
-    built: bool,
+    kem: Option<&'static Kem>,
 }
 
 const LAYOUTS: [Layout; 3] = [
-    Layout {
-        scheme: Scheme::X25519,
-        name: "x25519",
-        offer_version: 1,
-        answer_version: 1,
-        kem_public: 0,
-        kem_ciphertext: 0,
-        built: true,
-    },
+    Layout { scheme: Scheme::X25519, name: "x25519", offer_version: 1, answer_version: 1, kem: None },
     Layout {
         scheme: Scheme::X25519Sntrup761,
         name: "x25519+sntrup761",
         offer_version: 2,
         answer_version: 3,
-        kem_public: 1158,
-        kem_ciphertext: 1039,
-        built: false,
+        kem: Some(&sntrup761::KEM),
     },
     Layout {
         scheme: Scheme::X25519MlKem1024,
         name: "x25519+mlkem1024",
         offer_version: 5,
         answer_version: 6,
-        kem_public: 1568,
-        kem_ciphertext: 1568,
-        built: false,
+        kem: Some(&ml_kem::KEM),
     },
 ];
 
@@ -78,10 +63,10 @@ impl Scheme {
         LAYOUTS.iter().find(|row| row.offer_version == version).map(|row| row.scheme)
     }
 
-    /// Whether this build can exchange keys with it.
+    /// Whether a quantum computer isn't enough to undo it.
     #[must_use]
-    pub fn is_built(self) -> bool {
-        self.layout().built
+    pub fn is_post_quantum(self) -> bool {
+        self.layout().kem.is_some()
     }
 
     fn layout(self) -> &'static Layout {
@@ -127,11 +112,12 @@ pub enum ExchangeKey {
 #[derive(Debug)]
 pub struct Ephemeral {
     secret: Secret<32>,
+    kem_secret: SecretBytes,
     offer: OfferKey,
 }
 
 /// What both sides have in common afterwards: 32 bytes for version 1, 64 for hybrids.
-pub struct SharedSecret(Zeroizing<Vec<u8>>);
+pub struct SharedSecret(SecretBytes);
 
 impl OfferKey {
     /// The scheme.
@@ -149,13 +135,22 @@ impl OfferKey {
     /// Answers the offer with a fresh key of the same scheme.
     ///
     /// # Errors
-    /// [`KeyError::LowOrder`], and [`KeyError::NotBuilt`] for hybrids.
+    /// [`KeyError::LowOrder`], [`KeyError::OutOfRange`].
     pub fn answer(&self, rng: &mut dyn rand_core::CryptoRng) -> Result<(AnswerKey, SharedSecret), KeyError> {
-        built(self.scheme)?;
+        let Layout { name, kem, .. } = self.scheme.layout();
         let secret = Secret::random(rng);
         let shared = x25519::shared(&secret, &self.x25519).ok_or(KeyError::LowOrder)?;
-        let answer = AnswerKey { scheme: self.scheme, x25519: x25519::public(&secret), kem_ciphertext: Vec::new() };
-        Ok((answer, SharedSecret::of(&shared)))
+        let answer =
+            |kem_ciphertext| AnswerKey { scheme: self.scheme, x25519: x25519::public(&secret), kem_ciphertext };
+        let Some(kem) = kem else { return Ok((answer(Vec::new()), SharedSecret::of(&shared, None))) };
+        let (ciphertext, more) = (kem.encapsulate)(&self.kem_public, rng).ok_or(KeyError::OutOfRange(name))?;
+        Ok((answer(ciphertext), SharedSecret::of(&shared, Some(&more))))
+    }
+
+    /// The byte form: the bare 32 bytes for version 1, else `msgpack([version, [x25519, kem]])`.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        to_bytes(self.scheme.offer_version(), &self.x25519, &self.kem_public)
     }
 
     pub(crate) fn encode(&self, out: &mut Writer) {
@@ -181,12 +176,38 @@ impl AnswerKey {
         Self { scheme: Scheme::X25519, x25519: public, kem_ciphertext: Vec::new() }
     }
 
+    /// The byte form: the bare 32 bytes for version 1, else `msgpack([version, [x25519, kem]])`.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        to_bytes(self.scheme.answer_version(), &self.x25519, &self.kem_ciphertext)
+    }
+
     pub(crate) fn encode(&self, out: &mut Writer) {
         encode(out, self.scheme.answer_version(), &self.x25519, &self.kem_ciphertext);
     }
 }
 
 impl ExchangeKey {
+    /// Reads the byte form: [`OfferKey::to_bytes`] or [`AnswerKey::to_bytes`].
+    ///
+    /// # Errors
+    /// [`KeyError::Wire`], [`KeyError::UnknownVersion`], [`KeyError::Length`].
+    ///
+    /// ```
+    /// use kafkacrypto::keys::{Ephemeral, ExchangeKey, Scheme};
+    /// let mut rng = getrandom::rand_core::UnwrapErr(getrandom::SysRng);
+    /// let mine = Ephemeral::generate(Scheme::X25519MlKem1024, &mut rng);
+    /// let read = ExchangeKey::from_bytes(&mine.offer().to_bytes()).unwrap();
+    /// assert_eq!(read.into_offer().as_ref(), Some(mine.offer()));
+    /// assert!(ExchangeKey::from_bytes(b"no key").is_err());
+    /// ```
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeyError> {
+        match bytes.try_into() {
+            Ok(public) => Ok(Self::Bare(public)),
+            Err(_) => read_all(bytes, "exchange key", Self::decode),
+        }
+    }
+
     /// Reads 32 bare bytes, `[1, bytes]`, or `[version, [x25519, kem]]` (protocol §6.2).
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, KeyError> {
         match reader.item()? {
@@ -230,21 +251,21 @@ impl ExchangeKey {
     }
 
     fn decode_hybrid(version: u64, reader: &mut Reader<'_>) -> Result<Self, KeyError> {
-        let unknown = KeyError::UnknownVersion(version);
-        let row =
-            LAYOUTS.iter().find(|row| row.kem_public > 0 && [row.offer_version, row.answer_version].contains(&version));
-        let row = row.ok_or(unknown)?;
+        let row = LAYOUTS.iter().find(|row| [row.offer_version, row.answer_version].contains(&version));
+        let Some((row, kem)) = row.and_then(|row| Some((row, row.kem?))) else {
+            return Err(KeyError::UnknownVersion(version));
+        };
         reader.array_of(2, "[x25519, kem]")?;
         let x25519 = *reader.bytes_exact("an X25519 public key of 32 bytes")?;
-        let kem = reader.bytes()?;
-        let expected = if version == row.offer_version { row.kem_public } else { row.kem_ciphertext };
-        if kem.len() != expected {
-            return Err(KeyError::Length { what: row.name, expected, found: kem.len() });
+        let (bytes, scheme) = (reader.bytes()?, row.scheme);
+        let expected = if version == row.offer_version { kem.public } else { kem.ciphertext };
+        if bytes.len() != expected {
+            return Err(KeyError::Length { what: row.name, expected, found: bytes.len() });
         }
         Ok(if version == row.offer_version {
-            Self::Offer(OfferKey { scheme: row.scheme, x25519, kem_public: kem.to_vec() })
+            Self::Offer(OfferKey { scheme, x25519, kem_public: bytes.to_vec() })
         } else {
-            Self::Answer(AnswerKey { scheme: row.scheme, x25519, kem_ciphertext: kem.to_vec() })
+            Self::Answer(AnswerKey { scheme, x25519, kem_ciphertext: bytes.to_vec() })
         })
     }
 }
@@ -252,26 +273,52 @@ impl ExchangeKey {
 impl Ephemeral {
     /// A fresh key of a scheme.
     ///
-    /// # Errors
-    /// [`KeyError::NotBuilt`] for hybrids.
-    ///
     /// ```
     /// use kafkacrypto::keys::{Ephemeral, Scheme};
     /// let mut rng = getrandom::rand_core::UnwrapErr(getrandom::SysRng);
-    /// let mine = Ephemeral::generate(Scheme::X25519, &mut rng).unwrap();
-    /// let (answer, theirs) = mine.offer().answer(&mut rng).unwrap();
-    /// assert_eq!(mine.complete(&answer).unwrap().expose(), theirs.expose());
+    /// for scheme in [Scheme::X25519, Scheme::X25519Sntrup761, Scheme::X25519MlKem1024] {
+    ///     let mine = Ephemeral::generate(scheme, &mut rng);
+    ///     let (answer, theirs) = mine.offer().answer(&mut rng).unwrap();
+    ///     assert_eq!(mine.complete(&answer).unwrap().expose(), theirs.expose());
+    /// }
     /// ```
-    pub fn generate(scheme: Scheme, rng: &mut dyn rand_core::CryptoRng) -> Result<Self, KeyError> {
-        built(scheme)?;
-        Ok(Self::from_x25519(Secret::random(rng)))
+    #[must_use]
+    pub fn generate(scheme: Scheme, rng: &mut dyn rand_core::CryptoRng) -> Self {
+        let secret = Secret::random(rng);
+        match scheme.layout().kem {
+            None => Self::from_x25519(secret),
+            Some(kem) => {
+                let (kem_secret, kem_public) = (kem.generate)(rng);
+                Self::of(scheme, secret, kem_secret, kem_public)
+            }
+        }
     }
 
     /// A key of version 1 from its secret bytes.
     #[must_use]
     pub fn from_x25519(secret: Secret<32>) -> Self {
-        let offer = OfferKey::from_x25519(x25519::public(&secret));
-        Self { secret, offer }
+        Self::of(Scheme::X25519, secret, SecretBytes::from_slice(&[]), Vec::new())
+    }
+
+    /// A key from its secret halves. The second is empty for version 1, 1763 bytes for sntrup761, and the expanded 3168
+    /// for ML-KEM-1024.
+    ///
+    /// # Errors
+    /// [`KeyError::Length`], [`KeyError::Mismatch`].
+    pub fn from_secrets(scheme: Scheme, x25519: Secret<32>, kem: &[u8]) -> Result<Self, KeyError> {
+        let Layout { name: what, kem: kind, .. } = scheme.layout();
+        let (expected, found) = (kind.map_or(0, |kind| kind.secret), kem.len());
+        if found != expected {
+            return Err(KeyError::Length { what, expected, found });
+        }
+        let public = kind.map_or_else(|| Some(Vec::new()), |kind| (kind.public_of)(kem));
+        Ok(Self::of(scheme, x25519, SecretBytes::from_slice(kem), public.ok_or(KeyError::Mismatch)?))
+    }
+
+    /// The two secret halves, as [`Ephemeral::from_secrets`] takes them.
+    #[must_use]
+    pub fn secrets(&self) -> (&Secret<32>, &SecretBytes) {
+        (&self.secret, &self.kem_secret)
     }
 
     /// The public half.
@@ -280,16 +327,24 @@ impl Ephemeral {
         &self.offer
     }
 
-    /// What is in common with whoever made this answer.
+    /// What is in common with whoever made this answer. An answer for another hybrid key gives a secret that opens nothing.
     ///
     /// # Errors
     /// [`KeyError::SchemeMismatch`], [`KeyError::LowOrder`].
     pub fn complete(&self, answer: &AnswerKey) -> Result<SharedSecret, KeyError> {
-        if answer.scheme != self.offer.scheme {
+        let Layout { scheme, name, kem, .. } = self.offer.scheme.layout();
+        if answer.scheme != *scheme {
             return Err(KeyError::SchemeMismatch);
         }
         let shared = x25519::shared(&self.secret, &answer.x25519).ok_or(KeyError::LowOrder)?;
-        Ok(SharedSecret::of(&shared))
+        let Some(kem) = kem else { return Ok(SharedSecret::of(&shared, None)) };
+        let more = (kem.decapsulate)(self.kem_secret.expose(), &answer.kem_ciphertext);
+        Ok(SharedSecret::of(&shared, Some(&more.ok_or(KeyError::OutOfRange(name))?)))
+    }
+
+    fn of(scheme: Scheme, secret: Secret<32>, kem_secret: SecretBytes, kem_public: Vec<u8>) -> Self {
+        let offer = OfferKey { scheme, x25519: x25519::public(&secret), kem_public };
+        Self { secret, kem_secret, offer }
     }
 }
 
@@ -297,11 +352,14 @@ impl SharedSecret {
     /// The bytes.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
-        &self.0
+        self.0.expose()
     }
 
-    fn of(x25519: &Secret<32>) -> Self {
-        Self(Zeroizing::new(x25519.expose().to_vec()))
+    fn of(x25519: &Secret<32>, kem: Option<&Secret<32>>) -> Self {
+        let halves: Vec<&Secret<32>> = std::iter::once(x25519).chain(kem).collect();
+        Self(SecretBytes::filled(32 * halves.len(), |place| {
+            place.chunks_mut(32).zip(halves).for_each(|(place, half)| place.copy_from_slice(half.expose()));
+        }))
     }
 }
 
@@ -320,19 +378,23 @@ fn encode(out: &mut Writer, version: u64, x25519: &[u8; 32], kem: &[u8]) {
     }
 }
 
+fn to_bytes(version: u64, x25519: &[u8; 32], kem: &[u8]) -> Vec<u8> {
+    if version == 1 {
+        return x25519.to_vec();
+    }
+    let mut out = Writer::new();
+    encode(&mut out, version, x25519, kem);
+    out.finish()
+}
+
 fn bare(bytes: &[u8]) -> Result<ExchangeKey, KeyError> {
     let length = KeyError::Length { what: "x25519", expected: 32, found: bytes.len() };
     bytes.try_into().map(ExchangeKey::Bare).map_err(|_| length)
 }
 
-fn built(scheme: Scheme) -> Result<(), KeyError> {
-    if scheme.is_built() { Ok(()) } else { Err(KeyError::NotBuilt(scheme.layout().name)) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::read_all;
 
     fn read(bytes: &[u8]) -> Result<ExchangeKey, KeyError> {
         read_all(bytes, "key", ExchangeKey::decode)

@@ -27,9 +27,6 @@ pub enum KeyError {
     /// A type or version that nobody has defined.
     #[error("key type or version {0} is not known")]
     UnknownVersion(u64),
-    /// A type or version that the protocol has and this build doesn't.
-    #[error("{0} is not built yet")]
-    NotBuilt(&'static str),
     /// A key of the wrong length.
     #[error("{what}: a key of {found} bytes, where {expected} are due")]
     Length {
@@ -49,6 +46,9 @@ pub enum KeyError {
     /// An X25519 point of low order.
     #[error("the exchange key is a point of low order")]
     LowOrder,
+    /// A public key of a key encapsulation that is out of range.
+    #[error("the exchange key's {0} half is out of range")]
+    OutOfRange(&'static str),
     /// The two halves belong to different schemes.
     #[error("the answer is for another exchange scheme than the offer")]
     SchemeMismatch,

@@ -5,7 +5,11 @@
 
 pub(crate) mod blake2b;
 pub(crate) mod ed25519;
+pub(crate) mod kem;
+pub(crate) mod ml_kem;
 pub(crate) mod scrypt;
 pub(crate) mod secretbox;
 pub(crate) mod sha256;
+pub(crate) mod slh_dsa;
+pub(crate) mod sntrup761;
 pub(crate) mod x25519;

@@ -38,12 +38,10 @@ pub enum ProvisionError {
     /// A lifetime of zero, or one that ends beyond what clocks show.
     #[error("a lifetime must be at least one second and at most 1000 years; give another one")]
     BadLifetime,
-    /// The key file has no signing key that this build can provision.
-    #[error(
-        "the key file has no signing key of type 1, the only type that is built yet; add one, or enable it with `keytypes`"
-    )]
+    /// The key file has no signing key of the authority's type.
+    #[error("the key file has no signing key of the type of the root of trust; add one, or enable it with `keytypes`")]
     NoKey,
-    /// A key or signature type that isn't built.
+    /// A key that can't be made or read.
     #[error(transparent)]
     Key(#[from] KeyError),
     /// The config can't hold what it should say.

@@ -1,4 +1,4 @@
-use crate::keys::{KeyError, SigningKey, SigningPublicKey, SigningType};
+use crate::keys::{SigningKey, SigningPublicKey, SigningType};
 use crate::primitives::{scrypt, sha256};
 
 use super::{ProvisionError, Provisioner};
@@ -7,13 +7,13 @@ use super::{ProvisionError, Provisioner};
 ///
 /// ```text
 /// salt = sha256("Root of Trust" ‖ password)
-/// seed = pwhash(32, password, salt)
+/// seed = pwhash(32, password, salt)          80 for type 4
 /// ```
 ///
 /// Takes a noticeable time, on purpose.
 ///
 /// # Errors
-/// [`ProvisionError::ShortPassword`], and [`ProvisionError::Key`] for types that aren't built.
+/// [`ProvisionError::ShortPassword`].
 ///
 /// ```
 /// use kafkacrypto::{keys::SigningType, provision::root_of_trust};
@@ -29,11 +29,11 @@ pub fn root_of_trust(password: &str, kind: SigningType) -> Result<SigningKey, Pr
 ///
 /// ```text
 /// salt = sha256(name ‖ byte form of the root's public key)
-/// seed = pwhash(32, password, salt)
+/// seed = pwhash(32, password, salt)          80 for type 4
 /// ```
 ///
 /// # Errors
-/// [`ProvisionError::ShortPassword`], and [`ProvisionError::Key`] for types that aren't built.
+/// [`ProvisionError::ShortPassword`].
 ///
 /// ```
 /// use kafkacrypto::keys::{SigningKey, SigningType};
@@ -58,13 +58,10 @@ fn long_enough(password: &str, whose: &'static str, least: usize) -> Result<(), 
 }
 
 fn derive(password: &str, prefix: &[u8], rest: &[u8], kind: SigningType) -> Result<SigningKey, ProvisionError> {
-    match kind {
-        SigningType::Ed25519 => {
-            let salt = sha256::hash(&[prefix, rest]);
-            Ok(SigningKey::from_ed25519_seed(&scrypt::pwhash::<32>(password.as_bytes(), &salt)))
-        }
-        SigningType::Ed25519SlhDsa => Err(KeyError::NotBuilt("signing type 4 (Ed25519 with SLH-DSA)").into()),
-    }
+    // a shorter output is a prefix of a longer one
+    let seed = scrypt::pwhash::<80>(password.as_bytes(), &sha256::hash(&[prefix, rest]));
+    let seed = seed.get(..kind.seed_length()).unwrap_or_default();
+    Ok(SigningKey::from_seed(kind, seed)?)
 }
 
 const ROOT_LEAST: usize = 12;
@@ -82,8 +79,12 @@ mod tests {
     }
 
     #[test]
-    fn type_4_is_said_to_be_missing() {
-        let error = root_of_trust("correct horse battery", SigningType::Ed25519SlhDsa).unwrap_err();
-        assert!(error.to_string().contains("not built"), "{error}");
+    fn type_4_shares_its_classical_half_with_type_1() {
+        let root = |kind| root_of_trust("correct horse battery", kind).unwrap().public().clone();
+        let SigningPublicKey::Ed25519(single) = root(SigningType::Ed25519) else { panic!("type 1") };
+        let SigningPublicKey::Ed25519SlhDsa { ed25519, .. } = root(SigningType::Ed25519SlhDsa) else {
+            panic!("type 4")
+        };
+        assert_eq!(single, ed25519);
     }
 }

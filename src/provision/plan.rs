@@ -21,7 +21,7 @@ use super::{NodeRole, ProvisionError, Provisioner, provisioner, root_of_trust, s
 /// let authority = Authority::from_passwords(NodeRole::Producer, "correct horse battery", "staple staple")?;
 /// let mut rng = getrandom::rand_core::UnwrapErr(getrandom::SysRng);
 /// let mut keys = KeyFile::fresh(&mut rng);
-/// keys.add_signing_key(SigningType::Ed25519, &mut rng)?;
+/// keys.add_signing_key(SigningType::Ed25519, &mut rng);
 /// let mut config = NodeConfig::new("sensor-1")?;
 /// let plan = NodePlan::new(NodeRole::Producer, Topics::All, UnixTime::from_secs(1_800_000_000));
 /// let done = authority.provision(&plan, &mut config, &keys, None)?;
@@ -66,8 +66,8 @@ pub enum Topics {
 pub struct Provisioned {
     /// The indices of the keys that have a new chain.
     pub chains: Vec<usize>,
-    /// The indices of keys that have none, because their type isn't built.
-    pub not_built: Vec<usize>,
+    /// The indices of keys that have none, because their type isn't the root's.
+    pub other_type: Vec<usize>,
     /// The root topics that the node may use, as its chain lists them.
     pub topics: Vec<String>,
     /// Until when.
@@ -108,10 +108,10 @@ impl Authority {
     ) -> Result<Provisioned, ProvisionError> {
         let expires = plan.expires()?;
         let topics = plan.topics.roots(&config.settings()?.topic_separator)?;
-        let mut done = Provisioned { chains: Vec::new(), not_built: Vec::new(), topics, expires };
+        let mut done = Provisioned { chains: Vec::new(), other_type: Vec::new(), topics, expires };
         for (index, public) in keys.public_keys(enabled) {
-            if !public.signing_type().is_built() {
-                done.not_built.push(index);
+            if public.signing_type() != self.root().signing_type() {
+                done.other_type.push(index);
                 continue;
             }
             store_chain(config, index, &self.chain(plan, &done, public))?;

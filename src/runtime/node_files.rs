@@ -12,7 +12,7 @@ use crate::keys::{RatchetState, SigningKey, SigningType};
 use crate::primitives::sha256;
 use crate::provision::{leaf_key, store_chain};
 use crate::store::config::{ConfigError, NodeConfig, NodeSettings};
-use crate::store::{self, KeyFile, KeyFileError, KeyFileWarning, OldKeys, VaultError};
+use crate::store::{self, KeyFile, OldKeys, VaultError};
 
 pub use error::NodeFilesError;
 pub use seed::SeedFile;
@@ -253,7 +253,7 @@ impl NodeFiles {
     /// Adds a new signing key to the key file; returns its index.
     ///
     /// # Errors
-    /// [`NodeFilesError::File`], and [`NodeFilesError::Keys`] for types that aren't built.
+    /// [`NodeFilesError::File`], [`NodeFilesError::Keys`].
     pub fn add_signing_key(
         &mut self,
         kind: SigningType,
@@ -261,11 +261,7 @@ impl NodeFiles {
     ) -> Result<usize, NodeFilesError> {
         let mut file = LockedFile::open(&self.key_path, self.options.secret())?;
         let mut keys = decode_keys(&self.key_path, &file.read()?)?;
-        let position = u32::try_from(keys.public_keys(None).count()).unwrap_or(u32::MAX);
-        let index = keys.add_signing_key(kind, rng).map_err(|reason| NodeFilesError::Keys {
-            path: self.key_path.clone(),
-            reason: KeyFileError::Key { position, reason },
-        })?;
+        let index = keys.add_signing_key(kind, rng);
         file.replace(&keys.encode())?;
         self.key_file = keys;
         Ok(index)
@@ -302,7 +298,7 @@ impl NodeFiles {
         }
         for kind in self.enabled().unwrap_or_default() {
             let known = self.key_file.public_keys(None).any(|(_, public)| public.signing_type() == kind);
-            if !known && kind.is_built() {
+            if !known {
                 self.add_signing_key(kind, rng)?;
                 self.notices
                     .push(format!("a signing key of type {} was added; provision the node again", kind.number()));
@@ -313,10 +309,8 @@ impl NodeFiles {
 
     fn notice(&mut self) -> Result<(), NodeFilesError> {
         let path = self.key_path.display();
-        // Every new key file names exchanges that aren't built yet: that is no news.
         let warnings = self.key_file.warnings();
-        let news = warnings.iter().filter(|warning| !matches!(warning, KeyFileWarning::ExchangeNotBuilt(_)));
-        self.notices.extend(news.map(|warning| format!("{path}: {warning}")));
+        self.notices.extend(warnings.iter().map(|warning| format!("{path}: {warning}")));
         if self.config_file.open_to_others()?.is_some() && holds_password(&self.config) {
             let path = self.config_path().display().to_string();
             self.notices.push(format!("{path} holds a password and others can read it; run `chmod 600 {path}`"));
@@ -417,8 +411,7 @@ fn name_file(
 
 fn new_key_file(rng: &mut dyn rand_core::CryptoRng) -> KeyFile {
     let mut keys = KeyFile::fresh(rng);
-    // type 1 is always built
-    let _ = keys.add_signing_key(SigningType::Ed25519, rng);
+    keys.add_signing_key(SigningType::Ed25519, rng);
     keys
 }
 

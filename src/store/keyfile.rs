@@ -17,7 +17,7 @@ use crate::wire::{Item, Reader, WireError, Writer};
 /// use kafkacrypto::store::KeyFile;
 /// let mut rng = getrandom::rand_core::UnwrapErr(getrandom::SysRng);
 /// let mut file = KeyFile::fresh(&mut rng);
-/// file.add_signing_key(SigningType::Ed25519, &mut rng).unwrap();
+/// file.add_signing_key(SigningType::Ed25519, &mut rng);
 /// let read = KeyFile::decode(&file.encode()).unwrap();
 /// assert_eq!(read.node_bytes(None), file.node_bytes(None));
 /// assert!(KeyFile::decode(b"").is_err());
@@ -58,12 +58,8 @@ pub enum KeyFileError {
 pub enum KeyFileWarning {
     /// A signing key of a type that nobody has defined; `None` if it doesn't even name one.
     UnknownSigningType(Option<u64>),
-    /// A signing key of a type that this build can't sign with.
-    SigningTypeNotBuilt(SigningType),
     /// An exchange version that nobody has defined.
     UnknownExchangeVersion(u64),
-    /// An exchange version that this build can't offer.
-    ExchangeNotBuilt(Scheme),
 }
 
 /// One signing key as it stands in the file, and what this build makes of it.
@@ -73,8 +69,7 @@ struct StoredKey {
 }
 
 enum Content {
-    Built(Arc<SigningKey>),
-    NotBuilt(SigningPublicKey),
+    Key(Arc<SigningKey>),
     Unknown(Option<u64>),
 }
 
@@ -130,18 +125,15 @@ impl KeyFile {
         Zeroizing::new(out.finish())
     }
 
-    /// The signing keys that this build can use, each with its index: its place among the file's keys of defined types,
+    /// The signing keys, each with its index: its place among the file's keys of defined types,
     /// which names its chain in the config (`chain0`, `chain1` …). `enabled` is the config's `keytypes`.
     pub fn signing_keys(&self, enabled: Option<&[SigningType]>) -> impl Iterator<Item = (usize, &Arc<SigningKey>)> {
-        self.indexed(enabled).filter_map(|(index, content)| match content {
-            Content::Built(key) => Some((index, key)),
-            Content::NotBuilt(_) | Content::Unknown(_) => None,
-        })
+        self.indexed(enabled)
     }
 
-    /// The public keys of all enabled signing keys, those that this build can't use included, with their indices.
+    /// The public keys of all enabled signing keys, with their indices.
     pub fn public_keys(&self, enabled: Option<&[SigningType]>) -> impl Iterator<Item = (usize, &SigningPublicKey)> {
-        self.indexed(enabled).filter_map(|(index, content)| Some((index, content.public()?)))
+        self.indexed(enabled).map(|(index, key)| (index, key.public()))
     }
 
     /// What long key indices are made from: the enabled public keys in byte form, one after another (protocol §4).
@@ -151,30 +143,16 @@ impl KeyFile {
     }
 
     /// Generates a signing key and adds it behind the others; returns its index.
-    ///
-    /// # Errors
-    /// [`KeyError::NotBuilt`].
-    pub fn add_signing_key(
-        &mut self,
-        kind: SigningType,
-        rng: &mut dyn rand_core::CryptoRng,
-    ) -> Result<usize, KeyError> {
-        if !kind.is_built() {
-            return Err(KeyError::NotBuilt("signing type 4 (Ed25519 with SLH-DSA)"));
-        }
+    pub fn add_signing_key(&mut self, kind: SigningType, rng: &mut dyn rand_core::CryptoRng) -> usize {
         let index = self.indexed(None).count();
-        self.keys.push(StoredKey::of(SigningKey::generate(rng)));
-        Ok(index)
+        self.keys.push(StoredKey::of(SigningKey::generate(kind, rng)));
+        index
     }
 
-    /// The exchange schemes that this build can offer, the preferred one first.
+    /// The exchange schemes that the file lists, the preferred one first.
     #[must_use]
     pub fn schemes(&self) -> Vec<Scheme> {
-        self.versions
-            .iter()
-            .filter_map(|version| Scheme::from_offer_version(*version))
-            .filter(|s| s.is_built())
-            .collect()
+        self.versions.iter().filter_map(|version| Scheme::from_offer_version(*version)).collect()
     }
 
     /// The exchange versions as the file lists them, unknown ones included.
@@ -212,24 +190,17 @@ impl KeyFile {
     #[must_use]
     pub fn warnings(&self) -> Vec<KeyFileWarning> {
         let keys = self.keys.iter().filter_map(|key| match &key.content {
-            Content::Built(_) => None,
-            Content::NotBuilt(public) => Some(KeyFileWarning::SigningTypeNotBuilt(public.signing_type())),
+            Content::Key(_) => None,
             Content::Unknown(kind) => Some(KeyFileWarning::UnknownSigningType(*kind)),
         });
-        let versions = self.versions.iter().filter_map(|version| match Scheme::from_offer_version(*version) {
-            None => Some(KeyFileWarning::UnknownExchangeVersion(*version)),
-            Some(scheme) => (!scheme.is_built()).then_some(KeyFileWarning::ExchangeNotBuilt(scheme)),
-        });
-        keys.chain(versions).collect()
+        let unknown = self.versions.iter().filter(|version| Scheme::from_offer_version(**version).is_none());
+        keys.chain(unknown.map(|version| KeyFileWarning::UnknownExchangeVersion(*version))).collect()
     }
 
     /// Keys of undefined types aren't counted: Python doesn't either, and both must name the same chains.
-    fn indexed(&self, enabled: Option<&[SigningType]>) -> impl Iterator<Item = (usize, &Content)> {
-        let known = self.keys.iter().map(|key| &key.content).filter(|content| content.public().is_some()).enumerate();
-        let used = move |content: &Content| {
-            enabled.is_none_or(|list| content.public().is_some_and(|public| list.contains(&public.signing_type())))
-        };
-        known.filter(move |(_, content)| used(content))
+    fn indexed(&self, enabled: Option<&[SigningType]>) -> impl Iterator<Item = (usize, &Arc<SigningKey>)> {
+        let known = self.keys.iter().filter_map(|key| key.content.key()).enumerate();
+        known.filter(move |(_, key)| enabled.is_none_or(|list| list.contains(&key.public().signing_type())))
     }
 
     fn decode_numbered(reader: &mut Reader<'_>, first: bool, more: u32) -> Result<Self, KeyFileError> {
@@ -257,7 +228,7 @@ impl KeyFile {
 impl fmt::Debug for KeyFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { keys, ek: _, legacy, versions, extra: _, outdated } = self;
-        let keys: Vec<_> = keys.iter().map(|key| key.content.public()).collect();
+        let keys: Vec<_> = keys.iter().map(|key| key.content.key()).collect();
         f.debug_struct("KeyFile")
             .field("keys", &keys)
             .field("legacy", legacy)
@@ -272,26 +243,17 @@ impl fmt::Display for KeyFileWarning {
         match self {
             Self::UnknownSigningType(Some(kind)) => write!(f, "a signing key of unknown type {kind} is kept, unused"),
             Self::UnknownSigningType(None) => write!(f, "a signing key without a type is kept, unused"),
-            Self::SigningTypeNotBuilt(kind) => {
-                write!(f, "a signing key of type {}, which is not built yet, is kept, unused", kind.number())
-            }
             Self::UnknownExchangeVersion(version) => write!(f, "unknown exchange version {version} is kept, unused"),
-            Self::ExchangeNotBuilt(scheme) => {
-                write!(
-                    f,
-                    "exchange version {} ({scheme}), which is not built yet, is kept, unused",
-                    scheme.offer_version()
-                )
-            }
         }
     }
 }
 
 impl StoredKey {
     fn of(key: SigningKey) -> Self {
-        let mut raw = Writer::after(Vec::with_capacity(66));
-        raw.bin(key.to_bytes().expose());
-        Self { raw: Zeroizing::new(raw.finish()), content: Content::Built(Arc::new(key)) }
+        let bytes = key.to_bytes();
+        let mut raw = Writer::after(Vec::with_capacity(bytes.expose().len() + 2));
+        raw.bin(bytes.expose());
+        Self { raw: Zeroizing::new(raw.finish()), content: Content::Key(Arc::new(key)) }
     }
 
     fn decode(reader: &mut Reader<'_>, position: u32) -> Result<Self, KeyFileError> {
@@ -305,40 +267,27 @@ impl Content {
     /// `bin(64)` is type 1; anything else is `[type, key]`, as it is or inside a `bin`.
     fn decode(raw: &[u8]) -> Result<Self, KeyError> {
         match Reader::new(raw, WHAT).item()? {
-            Item::Bytes(pair) if pair.len() == 64 => Self::ed25519(pair),
+            Item::Bytes(pair) if pair.len() == 64 => SigningKey::from_bytes(pair).map(Self::of),
             Item::Bytes(typed) => Self::decode_typed(typed),
             Item::Array(_) => Self::decode_typed(raw),
             _ => Ok(Self::Unknown(None)),
         }
     }
 
+    fn of(key: SigningKey) -> Self {
+        Self::Key(Arc::new(key))
+    }
+
     fn decode_typed(bytes: &[u8]) -> Result<Self, KeyError> {
-        let mut reader = Reader::new(bytes, WHAT);
-        reader.array_of(2, "64 bytes or [type, key]")?;
-        match reader.uint()? {
-            1 => Self::ed25519(reader.bytes()?),
-            4 => Self::hybrid(&mut reader),
-            other => Ok(Self::Unknown(Some(other))),
+        match SigningKey::decode_typed(&mut Reader::new(bytes, WHAT)) {
+            Err(KeyError::UnknownVersion(other)) => Ok(Self::Unknown(Some(other))),
+            read => read.map(Self::of),
         }
     }
 
-    fn ed25519(pair: &[u8]) -> Result<Self, KeyError> {
-        SigningKey::from_bytes(pair).map(Arc::new).map(Self::Built)
-    }
-
-    /// Both halves end in their public key: `seed(32) ‖ pk(32)`, and `sk.seed ‖ sk.prf ‖ pk.seed ‖ pk.root`, 16 bytes each.
-    fn hybrid(reader: &mut Reader<'_>) -> Result<Self, KeyError> {
-        reader.array_of(2, "[ed25519, slh-dsa]")?;
-        let public = |pair: &[u8; 64]| pair.last_chunk().copied().unwrap_or([0; 32]);
-        let ed25519 = public(reader.bytes_exact("an Ed25519 secret key of 64 bytes")?);
-        let slh_dsa = public(reader.bytes_exact("an SLH-DSA secret key of 64 bytes")?);
-        Ok(Self::NotBuilt(SigningPublicKey::Ed25519SlhDsa { ed25519, slh_dsa }))
-    }
-
-    fn public(&self) -> Option<&SigningPublicKey> {
+    fn key(&self) -> Option<&Arc<SigningKey>> {
         match self {
-            Self::Built(key) => Some(key.public()),
-            Self::NotBuilt(public) => Some(public),
+            Self::Key(key) => Some(key),
             Self::Unknown(_) => None,
         }
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use getrandom::SysRng;
 use getrandom::rand_core::UnwrapErr;
 use kafkacrypto::chain::{Extra, LeafKey, Restrictions, Usage, chain_of, leaf, root_certificate};
-use kafkacrypto::keys::{SigningKey, SigningPublicKey};
+use kafkacrypto::keys::{SigningKey, SigningPublicKey, SigningType};
 use kafkacrypto::provision::NodeRole;
 use kafkacrypto::runtime::{List, NodeFiles, OpenOptions};
 use kafkacrypto::time::UnixTime;
@@ -19,7 +19,7 @@ pub struct Fleet {
 impl Fleet {
     /// A fleet of its own.
     pub fn new() -> Self {
-        let root = SigningKey::generate(&mut UnwrapErr(SysRng));
+        let root = SigningKey::generate(SigningType::Ed25519, &mut UnwrapErr(SysRng));
         Self { folder: tempfile::tempdir().unwrap(), root }
     }
 

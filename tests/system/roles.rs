@@ -5,7 +5,7 @@ use getrandom::SysRng;
 use getrandom::rand_core::UnwrapErr;
 use kafkacrypto::chain::{Ask, TrustLists, Usage, append, root_certificate, verify};
 use kafkacrypto::exchange::{Request, request_leaf};
-use kafkacrypto::keys::{Scheme, SigningKey};
+use kafkacrypto::keys::{Scheme, SigningKey, SigningType};
 use kafkacrypto::provision::NodeRole;
 use kafkacrypto::time::UnixTime;
 use kafkacrypto::topic::Root;
@@ -79,7 +79,7 @@ async fn what_a_consumer_encrypts_nobody_can_read() {
 
 /// What a controller does, until there is one: it verifies a request, and signs the same keys and `random0` itself.
 async fn control(broker: &Broker, fleet: &Fleet) {
-    let controller = SigningKey::generate(&mut UnwrapErr(SysRng));
+    let controller = SigningKey::generate(SigningType::Ed25519, &mut UnwrapErr(SysRng));
     let until = UnixTime::from_secs(4_000_000_000);
     let chain = fleet.chain(controller.public(), &[Usage::EncryptRequest], &["lab"], until);
     let (lists, _) = TrustLists::new([&root_certificate(fleet.root().public())[..]], []);

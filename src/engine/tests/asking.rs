@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::exchange::{Request, request_leaf};
-use crate::keys::{Ephemeral, OfferKey};
+use crate::keys::{Ephemeral, OfferKey, SigningType};
 
 const KEYS: &str = "lab.keys";
 const REQS: &str = "lab.reqs";
@@ -43,7 +43,7 @@ fn put(sim: &mut Sim, topic: &str, Written { key, value, .. }: Written) {
 }
 
 fn offer() -> OfferKey {
-    Ephemeral::generate(Scheme::X25519, &mut rng()).unwrap().offer().clone()
+    Ephemeral::generate(Scheme::X25519, &mut rng()).offer().clone()
 }
 
 #[test]
@@ -169,8 +169,14 @@ fn replies_to_others_cost_no_verification_and_use_nothing_up() {
     sim.nodes[producer].withheld.insert(REQS.into());
     sim.want(consumer, "lab", &index);
     sim.run(SECOND / 2);
-    let theirs = request(&SigningKey::generate(&mut rng()), CONSUMER, std::slice::from_ref(&index), &[9; 32], &offer());
-    let other = reply(&sim, &SigningKey::generate(&mut rng()), &theirs, b"whatever");
+    let theirs = request(
+        &SigningKey::generate(SigningType::Ed25519, &mut rng()),
+        CONSUMER,
+        std::slice::from_ref(&index),
+        &[9; 32],
+        &offer(),
+    );
+    let other = reply(&sim, &SigningKey::generate(SigningType::Ed25519, &mut rng()), &theirs, b"whatever");
     put(&mut sim, KEYS, other);
     let (key, mut random0) = (b"k".to_vec(), sim.written(REQS)[0].value.clone());
     random0.drain(..random0.len() - 32);
@@ -192,7 +198,7 @@ fn a_reply_that_does_not_open_or_is_not_authorised_uses_nothing_up() {
     sim.want(consumer, "lab", &index);
     sim.run(SECOND / 2);
     let ours = sim.written(REQS)[0].clone();
-    let stranger = SigningKey::generate(&mut rng());
+    let stranger = SigningKey::generate(SigningType::Ed25519, &mut rng());
     // sealed for somebody else who used the same random0
     let random0: [u8; 32] = *ours.value.last_chunk().unwrap();
     let theirs = request(&stranger, CONSUMER, std::slice::from_ref(&index), &random0, &offer());
@@ -222,7 +228,7 @@ fn a_malformed_secret_is_refused_alone_and_one_that_was_not_asked_for_too() {
     sim.run(SECOND / 2);
     let mut keys = crate::wire::Writer::new();
     keys.array(6).uint(2).bin(&[7; 31]).uint(1).bin(&[7; 32]).uint(3).bin(&[7; 32]);
-    let producer = SigningKey::generate(&mut rng());
+    let producer = SigningKey::generate(SigningType::Ed25519, &mut rng());
     let answer = reply(&sim, &producer, &sim.written(REQS)[0].clone(), &keys.finish());
     put(&mut sim, KEYS, answer);
     sim.deliver();
@@ -245,7 +251,7 @@ fn both_secrets_are_kept_when_two_producers_claim_an_index() {
     keys.array(2);
     index.encode(&mut keys);
     keys.bin(&[7; 32]);
-    let thief = SigningKey::generate(&mut rng());
+    let thief = SigningKey::generate(SigningType::Ed25519, &mut rng());
     let answer = reply(&sim, &thief, &sim.written(REQS)[0].clone(), &keys.finish());
     put(&mut sim, KEYS, answer);
     sim.deliver();
@@ -280,7 +286,7 @@ fn a_flood_of_one_signer_is_bounded_and_leaves_others_alone() {
     let producer = sim.add(PRODUCER);
     let index = sim.encrypt(producer, "lab");
     sim.run(SECOND);
-    let (flooder, offer) = (SigningKey::generate(&mut rng()), offer());
+    let (flooder, offer) = (SigningKey::generate(SigningType::Ed25519, &mut rng()), offer());
     for number in 0..300_u32 {
         let mut random0 = [0; 32];
         random0[..4].copy_from_slice(&number.to_be_bytes());
@@ -414,7 +420,8 @@ fn a_request_without_a_common_scheme_is_refused_with_its_reason() {
     sim.nodes[producer].engine = engine;
     sim.perform(producer, actions);
     sim.run(SECOND);
-    let asked = request(&SigningKey::generate(&mut rng()), CONSUMER, &[index], &[3; 32], &offer());
+    let asked =
+        request(&SigningKey::generate(SigningType::Ed25519, &mut rng()), CONSUMER, &[index], &[3; 32], &offer());
     put(&mut sim, REQS, asked);
     sim.deliver();
     assert!(sim.nodes[producer].was_told("no exchange scheme in common"), "{:?}", sim.nodes[producer].rejected);
@@ -426,7 +433,7 @@ fn requests_that_nobody_could_mean_are_refused_before_any_signature() {
     let producer = sim.add(PRODUCER);
     let index = sim.encrypt(producer, "lab");
     sim.run(SECOND);
-    let good = request(&SigningKey::generate(&mut rng()), CONSUMER, &[index], &[3; 32], &offer());
+    let good = request(&SigningKey::generate(SigningType::Ed25519, &mut rng()), CONSUMER, &[index], &[3; 32], &offer());
     let bad = [
         (b"no list".to_vec(), good.value.clone()),
         (good.key.clone(), b"no chain".to_vec()),

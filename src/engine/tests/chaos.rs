@@ -47,7 +47,7 @@ fn step(sim: &mut Sim, dice: &mut Dice, renewals: &mut u32) {
             }
         }
         9 => {
-            let revoked = SigningKey::generate(&mut rng());
+            let revoked = SigningKey::generate(SigningType::Ed25519, &mut rng());
             sim.write("denylist", b"k".to_vec(), list_message(&root_key(), revoked.public(), Usage::Denylist, LATER));
         }
         10 => {

@@ -11,7 +11,7 @@ fn week(sim: &mut Sim) -> (usize, usize, SigningKey) {
     sim.want(consumer, "lab", &first);
     sim.run(MINUTE);
     assert!(sim.has(consumer, &first), "the first key didn't arrive");
-    let revoked = SigningKey::generate(&mut rng());
+    let revoked = SigningKey::generate(SigningType::Ed25519, &mut rng());
     let message = list_message(&root_key(), revoked.public(), Usage::Denylist, LATER);
     sim.write("denylist", b"k".to_vec(), message);
     let key = &sim.nodes[producer].key;

@@ -14,7 +14,7 @@ use getrandom::rand_core::UnwrapErr;
 
 use super::*;
 use crate::chain::{Extra, LeafKey, Restrictions, TrustLists, Usage, chain_of, leaf, root_certificate};
-use crate::keys::{KeyIndex, RatchetState, Scheme, SigningKey, SigningPublicKey};
+use crate::keys::{KeyIndex, RatchetState, Scheme, SigningKey, SigningPublicKey, SigningType};
 use crate::secret::Secret;
 use crate::store::OldKey;
 use crate::time::{Now, UnixTime};
@@ -95,7 +95,7 @@ impl Sim {
     }
 
     fn add_with(&mut self, usages: &[Usage], topics: &[&str], edit: impl FnOnce(&mut Node)) -> usize {
-        let key = SigningKey::generate(&mut rng());
+        let key = SigningKey::generate(SigningType::Ed25519, &mut rng());
         let disk = Disk {
             seed: RatchetState::fresh(&mut rng()).encode().to_vec(),
             old_keys: Vec::new(),

@@ -103,7 +103,7 @@ fn anybody_can_make_keys_that_revoke_themselves_so_their_number_is_bounded() {
         sim.restart(node);
     }
     // those of a root of trust still count
-    let revoked = SigningKey::generate(&mut rng());
+    let revoked = SigningKey::generate(SigningType::Ed25519, &mut rng());
     announce(&mut sim, "denylist", list_message(&root_key(), revoked.public(), Usage::Denylist, LATER));
     assert_eq!(sim.nodes[node].disk.deny.len(), 4097);
 }
@@ -112,7 +112,7 @@ fn anybody_can_make_keys_that_revoke_themselves_so_their_number_is_bounded() {
 fn a_new_root_of_trust_counts_at_once_and_after_a_restart() {
     let mut sim = Sim::new();
     let producer = sim.add(PRODUCER);
-    let other = SigningKey::generate(&mut rng());
+    let other = SigningKey::generate(SigningType::Ed25519, &mut rng());
     let consumer = sim.add_with(CONSUMER, &["lab"], |node| {
         node.disk.chain = chain_by(&other, &node.key, CONSUMER, &["lab"], LATER);
         node.disk.allow.push(root_certificate(other.public()));
@@ -137,7 +137,10 @@ fn a_new_root_of_trust_counts_at_once_and_after_a_restart() {
 fn a_list_message_needs_the_right_to_it() {
     let mut sim = Sim::new();
     let node = sim.add(CONSUMER);
-    let (stranger, victim) = (SigningKey::generate(&mut rng()), SigningKey::generate(&mut rng()));
+    let (stranger, victim) = (
+        SigningKey::generate(SigningType::Ed25519, &mut rng()),
+        SigningKey::generate(SigningType::Ed25519, &mut rng()),
+    );
     let temporary = SigningKey::from_ed25519_seed(&TEMPORARY_ROOT_SEED);
     sim.nodes[node].disk.allow.push(root_certificate(temporary.public()));
     sim.restart(node);
@@ -173,7 +176,7 @@ fn only_a_later_chain_replaces_ours() {
     let node = sim.add(CONSUMER);
     let key = SigningKey::from_bytes(sim.nodes[node].key.to_bytes().expose()).unwrap();
     let (name, first) = (key.public().to_bytes(), sim.nodes[node].disk.chain.clone());
-    let other = SigningKey::generate(&mut rng());
+    let other = SigningKey::generate(SigningType::Ed25519, &mut rng());
     let useless = [
         chain_for(&key, CONSUMER, &["lab"], LATER - 1),
         chain_for(&key, CONSUMER, &["lab"], 1_000_000_000),
@@ -265,7 +268,7 @@ fn before_the_clock_is_set_nothing_is_judged_and_afterwards_nothing_is_missed() 
     let mut sim = Sim::new();
     let producer = sim.add(PRODUCER);
     let index = sim.encrypt(producer, "lab");
-    let revoked = SigningKey::generate(&mut rng());
+    let revoked = SigningKey::generate(SigningType::Ed25519, &mut rng());
     // valid only if the wrong clock is believed
     sim.write(
         "denylist",
@@ -328,7 +331,7 @@ fn the_end_of_our_own_chain_is_warned_of_every_day() {
     assert_eq!(sim.nodes[node].notices.iter().filter(warnings).count(), 4);
     let other = sim.add(CONSUMER);
     assert!(!sim.nodes[other].noticed(|notice| matches!(notice, Notice::ChainExpires { .. })));
-    let stranger = SigningKey::generate(&mut rng());
+    let stranger = SigningKey::generate(SigningType::Ed25519, &mut rng());
     let invalid = sim.add_with(CONSUMER, &["lab"], |node| {
         node.disk.chain = chain_by(&stranger, &node.key, CONSUMER, &["lab"], LATER);
     });

@@ -62,11 +62,7 @@ fn key_file(path: &Path, bytes: &[u8]) -> Result<Told, Failure> {
     let keys: Vec<_> = file.public_keys(None).collect();
     for (index, key) in &keys {
         let kind = key.signing_type();
-        let unused = if kind.is_built() { "" } else { " (not built)" };
-        lines.push((
-            format!("  key {index}"),
-            format!("type {}{unused} {}", kind.number(), hex::encode(key.to_bytes())),
-        ));
+        lines.push((format!("  key {index}"), format!("type {} {}", kind.number(), hex::encode(key.to_bytes()))));
     }
     lines.push(("  exchange versions".into(), versions(&file).join(", ")));
     lines.push(("  oldest requests".into(), if file.legacy() { "sent too" } else { "not sent" }.into()));
@@ -88,7 +84,6 @@ fn key_file(path: &Path, bytes: &[u8]) -> Result<Told, Failure> {
 fn versions(file: &KeyFile) -> Vec<String> {
     let spelled = |version: &u64| match Scheme::from_offer_version(*version) {
         None => format!("{version} (unknown)"),
-        Some(scheme) if !scheme.is_built() => format!("{version} ({scheme}, not built)"),
         Some(scheme) => format!("{version} ({scheme})"),
     };
     file.versions().iter().map(spelled).collect()

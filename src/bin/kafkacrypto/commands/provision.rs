@@ -255,8 +255,8 @@ fn report(
     for notice in files.notices() {
         tracing::info!("{notice}");
     }
-    for index in &done.not_built {
-        eprintln!("kafkacrypto: signing key {index} has no chain: its type is not built yet");
+    for index in &done.other_type {
+        eprintln!("kafkacrypto: signing key {index} has no chain: it is of another type than the root");
     }
     let enabled = files.enabled();
     let keys: Vec<_> = files.key_file().public_keys(enabled.as_deref()).map(|(_, key)| key.to_bytes()).collect();

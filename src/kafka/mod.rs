@@ -14,9 +14,11 @@
 
 mod config;
 mod error;
+mod group;
 mod net;
 mod protocol;
 pub mod record;
 
 pub use config::Config;
 pub use error::{Error, ErrorKind};
+pub use group::{Assignor, GroupProtocol, GroupSettings, Rebalance};

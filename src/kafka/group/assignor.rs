@@ -141,10 +141,9 @@ fn cooperative_sticky(members: &[&Member], counts: &BTreeMap<Arc<str>, i32>) -> 
     sharing.even_out();
     let mut assignment = empty(members);
     for (partition, reader) in sharing.of {
-        if owners.get(&partition).is_none_or(|owner| *owner == reader) {
-            if let Some(member) = members.get(reader) {
-                give(&mut assignment, &member.id, partition);
-            }
+        let stays = owners.get(&partition).is_none_or(|owner| *owner == reader);
+        if let Some(member) = members.get(reader).filter(|_| stays) {
+            give(&mut assignment, &member.id, partition);
         }
     }
     assignment

@@ -168,14 +168,7 @@ impl Classic {
         if self.out.is_some() {
             return Step::Wait(now + FAR);
         }
-        match self.due(now) {
-            Some(Ok((kind, request))) => {
-                self.out = Some(kind);
-                Step::Send(request)
-            }
-            Some(Err(topics)) => Step::Count(topics),
-            None => Step::Wait(self.wake(now)),
-        }
+        self.due(now).unwrap_or_else(|| Step::Wait(self.wake(now)))
     }
 
     /// How many partitions the topics have that a [`Step::Count`] named; those that don't exist are left out.
@@ -317,23 +310,30 @@ impl Classic {
         }
     }
 
-    /// The request, or the topics whose partitions are to be counted.
-    fn due(&mut self, now: Instant) -> Option<Result<(Kind, Request), BTreeSet<Arc<str>>>> {
+    /// What is to be done now; a [`Step::Send`] has its kind put down.
+    fn due(&mut self, now: Instant) -> Option<Step<Request>> {
         let member = self.member.clone();
-        match &self.state {
-            State::Leaving => Some(Ok((Kind::Leave, Request::Leave { member }))),
-            State::Asleep if !member.is_empty() => Some(Ok((Kind::Leave, Request::Leave { member }))),
-            State::Unjoined if self.hand.is_settled() => {
-                (now >= self.hand.not_before).then(|| Ok((Kind::Join, self.join())))
+        let (kind, request) = match &self.state {
+            State::Counting(joined) => {
+                return Some(Step::Count(members(joined).into_iter().flat_map(|member| member.topics).collect()));
             }
-            State::Counting(joined) => Some(Err(members(joined).into_iter().flat_map(|member| member.topics).collect())),
-            State::Synchronising(sync) => Some(Ok((Kind::Sync, sync.clone()))),
+            State::Leaving => (Kind::Leave, Request::Leave { member }),
+            State::Asleep if !member.is_empty() => (Kind::Leave, Request::Leave { member }),
+            State::Unjoined if self.hand.is_settled() => {
+                if now < self.hand.not_before {
+                    return None;
+                }
+                (Kind::Join, self.join())
+            }
+            State::Synchronising(sync) => (Kind::Sync, sync.clone()),
             State::Stable | State::Unjoined if self.generation != NONE && now >= self.next_beat() => {
                 self.last_beat = now;
-                Some(Ok((Kind::Heartbeat, Request::Heartbeat { member, generation: self.generation })))
+                (Kind::Heartbeat, Request::Heartbeat { member, generation: self.generation })
             }
-            _ => None,
-        }
+            _ => return None,
+        };
+        self.out = Some(kind);
+        Some(Step::Send(request))
     }
 
     fn join(&mut self) -> Request {
@@ -353,7 +353,8 @@ impl Classic {
         let poll = self.hand.last_poll() + self.settings.max_poll_interval;
         match self.state {
             State::Stable | State::Unjoined if self.generation != NONE => {
-                let join = (self.hand.is_settled() && !matches!(self.state, State::Stable)).then_some(self.hand.not_before);
+                let join =
+                    (self.hand.is_settled() && !matches!(self.state, State::Stable)).then_some(self.hand.not_before);
                 let session = self.last_heard + self.settings.session;
                 self.next_beat().min(session).min(poll).min(join.unwrap_or(poll))
             }
@@ -364,7 +365,8 @@ impl Classic {
 }
 
 fn members(joined: &Joined) -> Vec<Member> {
-    let read = |(id, instance, bytes): &(String, Option<String>, Bytes)| read_subscription(id, instance.as_deref(), bytes);
+    let read =
+        |(id, instance, bytes): &(String, Option<String>, Bytes)| read_subscription(id, instance.as_deref(), bytes);
     joined.members.iter().filter_map(read).collect()
 }
 

@@ -198,12 +198,20 @@ impl Modern {
         match self.state {
             State::Leaving | State::Asleep => now,
             // What is lost is let go of before we come back.
-            _ if self.epoch == JOIN => if self.hand.is_settled() { soon } else { now + FAR },
+            _ if self.epoch == JOIN => {
+                if self.hand.is_settled() {
+                    soon
+                } else {
+                    now + FAR
+                }
+            }
             _ => {
                 let beat = self.last_beat.map_or(now, |last| last + self.interval).max(self.hand.not_before);
                 let poll = self.hand.last_poll() + self.settings.max_poll_interval;
                 let news = self.news().then_some(soon);
-                beat.min(poll.max(now)).min(news.unwrap_or(beat)).min((self.last_heard + self.settings.session).max(now))
+                beat.min(poll.max(now))
+                    .min(news.unwrap_or(beat))
+                    .min((self.last_heard + self.settings.session).max(now))
             }
         }
     }

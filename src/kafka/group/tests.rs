@@ -123,7 +123,8 @@ impl Coordinator {
         if !self.members.contains_key(&self.leader) {
             self.leader = self.members.keys().next().expect("a member").clone();
         }
-        let subscription = |known: &Known| known.protocols.iter().find(|(name, _)| *name == protocol).unwrap().1.clone();
+        let subscription =
+            |known: &Known| known.protocols.iter().find(|(name, _)| *name == protocol).unwrap().1.clone();
         let all: Vec<_> = self.members.iter().map(|(id, known)| (id.clone(), None, subscription(known))).collect();
         for (id, known) in &mut self.members {
             (known.joining, known.heard) = (false, now);

@@ -1,7 +1,7 @@
 //! A Kafka client: connections, the cluster, producing, fetching, groups, admin.
 //!
 //! It decides in pure state machines (no tokio, no clock: time is an argument) and has its sockets in one thin layer,
-//! [`net`]. The codec of requests and responses is the crate `kafka-protocol`; record batches are read and written here.
+//! `net`. The codec of requests and responses is the crate `kafka-protocol`; record batches are read and written here.
 //! Brokers from Kafka 2.8 on.
 //!
 //! What it must never do: name anything of this crate outside this folder (a stranger can lift it out), create a topic
@@ -12,6 +12,7 @@
 
 #![allow(dead_code)] // until the parts that use it have landed
 
+mod cluster;
 mod config;
 mod error;
 mod group;
@@ -19,6 +20,7 @@ mod net;
 mod protocol;
 pub mod record;
 
+pub use cluster::Client;
 pub use config::Config;
 pub use error::{Error, ErrorKind};
 pub use group::{Assignor, GroupProtocol, GroupSettings, Rebalance};

@@ -1,0 +1,344 @@
+//! The cluster: who its brokers are, where they are, who leads what, and one call to any of them.
+//!
+//! What must never happen here: a topic is created by asking about it, a call outlives its deadline, a request that may
+//! have arrived is sent again, or many callers ask the same question at once.
+//!
+//! It owns no bytes: requests and responses pass through.
+
+pub(in crate::kafka) mod backoff;
+mod coordinators;
+mod link;
+pub(in crate::kafka) mod metadata;
+mod peers;
+mod throttle;
+mod topics;
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::{FindCoordinatorRequest, MetadataRequest, TopicName};
+use kafka_protocol::protocol::{Request, StrBytes};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use backoff::Backoff;
+use coordinators::Coordinators;
+use peers::{Peer, Peers};
+use topics::Topics;
+
+pub(in crate::kafka) use coordinators::Coordinator;
+pub(in crate::kafka) use metadata::{Leader, Metadata, TopicMetadata};
+pub(in crate::kafka) use peers::Lane;
+pub(in crate::kafka) use throttle::Throttled;
+
+use super::config::Config;
+use super::error::{Error, ErrorKind, escaped};
+
+/// A cluster. Clones share its connections, which belong to the tokio runtime that they were made on.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// use kafkacrypto::kafka::{Client, Config, ErrorKind};
+///
+/// let nowhere: [&str; 0] = [];
+/// assert_eq!(Client::new(Config::new(nowhere)).unwrap_err().kind(), ErrorKind::Config);
+/// let client = Client::new(Config::new(["broker.example:9092"]))?; // connects when it is used
+/// client.close().await;
+/// # Ok::<(), kafkacrypto::kafka::Error>(()) }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+/// Which broker to ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::kafka) enum Target {
+    /// Any that answers.
+    Any,
+    /// The controller, or a broker that passes requests on to it.
+    Controller,
+    /// This one.
+    Broker(i32),
+}
+
+struct Inner {
+    config: Config,
+    peers: Peers,
+    topics: Mutex<Topics>,
+    coordinators: Mutex<Coordinators>,
+    /// Held by the one who asks for metadata.
+    asking: tokio::sync::Mutex<()>,
+    controller: AtomicI32,
+    closed: AtomicBool,
+}
+
+impl Client {
+    /// A client that connects when it is used.
+    pub fn new(config: Config) -> Result<Self, Error> {
+        if config.bootstrap().is_empty() {
+            return Err(Error::new(ErrorKind::Config, "bootstrap_servers is missing").unsent());
+        }
+        let times = config.times();
+        let backoff = Backoff::new(times.first_backoff, times.most_backoff);
+        Ok(Self(Arc::new(Inner {
+            peers: Peers::new(&config),
+            topics: Mutex::new(Topics::new(times.metadata_max_age, backoff)),
+            coordinators: Mutex::default(),
+            asking: tokio::sync::Mutex::default(),
+            controller: AtomicI32::new(NOBODY),
+            closed: AtomicBool::new(false),
+            config,
+        })))
+    }
+
+    /// Ends all connections once what is under way has been answered, or after two seconds. Calls that come later fail.
+    pub async fn close(&self) {
+        self.0.closed.store(true, Ordering::Relaxed);
+        let connections = self.0.peers.close();
+        let _in_time = timeout_at(Instant::now() + GOODBYE, async {
+            for connection in connections {
+                connection.closed().await;
+            }
+        })
+        .await;
+    }
+
+    pub(in crate::kafka) fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// One request to one broker; `build` gets the highest version that both sides speak. Answers with the response
+    /// and that version.
+    ///
+    /// Fails at once when the broker can't be reached, so that the caller can look for another; while a connection has
+    /// failed lately, it waits first.
+    pub(in crate::kafka) async fn call<R>(
+        &self,
+        to: Target,
+        lane: Lane,
+        deadline: Instant,
+        build: impl FnOnce(i16) -> R + Send,
+    ) -> Result<(R::Response, i16), Error>
+    where
+        R: Request + Send + Sync,
+        R::Response: Throttled,
+    {
+        let hold = match lane {
+            Lane::Main => Duration::ZERO,
+            Lane::Poll => deadline.saturating_duration_since(Instant::now()),
+        };
+        self.call_held(to, lane, hold, deadline, build).await
+    }
+
+    /// The same for a request whose answer the broker may hold back for `hold`.
+    pub(in crate::kafka) async fn call_held<R>(
+        &self,
+        to: Target,
+        lane: Lane,
+        hold: Duration,
+        deadline: Instant,
+        build: impl FnOnce(i16) -> R + Send,
+    ) -> Result<(R::Response, i16), Error>
+    where
+        R: Request + Send + Sync,
+        R::Response: Throttled,
+    {
+        let (peer, connection) = self.reach(to, lane, deadline).await?;
+        let version = connection.versions().pick::<R>()?;
+        let request = build(version);
+        let response = connection.request(&request, version, hold, deadline).await?;
+        if let Some(time) = response.quiet() {
+            peer.throttled(time);
+        }
+        Ok((response, version))
+    }
+
+    /// Who leads a partition.
+    pub(in crate::kafka) async fn leader(
+        &self,
+        topic: &str,
+        partition: i32,
+        deadline: Instant,
+    ) -> Result<Leader, Error> {
+        let Some(found) = self.topic(topic, deadline).await? else {
+            let what = format!("there is no topic \"{}\"", escaped(topic));
+            return Err(Error::new(ErrorKind::UnknownTopic, what).unsent());
+        };
+        let leader = found.leader(partition).and_then(|leader| match self.0.peers.broker(leader.broker) {
+            Some(_) => Ok(leader),
+            None => Err(Error::from_code(LEADER_NOT_AVAILABLE, &format!("can't find broker {}", leader.broker))),
+        });
+        leader.inspect_err(|_| self.stale(topic))
+    }
+
+    /// A topic; `None` when there is none of that name. Creates none.
+    pub(in crate::kafka) async fn topic(
+        &self,
+        topic: &str,
+        deadline: Instant,
+    ) -> Result<Option<Arc<TopicMetadata>>, Error> {
+        let since = now();
+        loop {
+            if let Some(answer) = self.known().answer(topic, since, now()) {
+                return answer;
+            }
+            let due = self.known().want(topic, now()).map(Instant::from);
+            if let Some(due) = due.filter(|due| *due < deadline) {
+                sleep_until(due).await;
+            }
+            let Ok(_asking) = timeout_at(deadline, self.0.asking.lock()).await else {
+                return Err(Error::new(ErrorKind::TimedOut, "no metadata in time").unsent());
+            };
+            if self.known().answer(topic, since, now()).is_none() {
+                self.refresh(topic, deadline).await?;
+            }
+        }
+    }
+
+    /// All topics, and all brokers.
+    pub(in crate::kafka) async fn topics(&self, deadline: Instant) -> Result<Arc<Metadata>, Error> {
+        let asked = now();
+        let metadata = self.ask(None, deadline).await?;
+        self.known().listed(metadata.topics.clone(), asked, now());
+        Ok(Arc::new(metadata))
+    }
+
+    /// What is known of a topic may be old: the next who asks about it asks anew.
+    pub(in crate::kafka) fn stale(&self, topic: &str) {
+        self.known().stale(topic);
+    }
+
+    /// The broker that coordinates a group or a transaction.
+    pub(in crate::kafka) async fn coordinator(
+        &self,
+        kind: Coordinator,
+        key: &str,
+        deadline: Instant,
+    ) -> Result<i32, Error> {
+        let known = lock(&self.0.coordinators).known(kind, key);
+        if let Some(broker) = known.filter(|broker| self.0.peers.broker(*broker).is_some()) {
+            return Ok(broker);
+        }
+        let build = |version| kind.request(key, version);
+        let (response, _) = self.call::<FindCoordinatorRequest>(Target::Any, Lane::Main, deadline, build).await?;
+        let broker = kind.read(key, response).map_err(Error::unsent)?;
+        if self.0.peers.broker(broker).is_none() {
+            self.ask(Some(Vec::new()), deadline).await?;
+        }
+        lock(&self.0.coordinators).found(kind, key, broker);
+        Ok(broker)
+    }
+
+    /// The coordinator isn't the one that was known.
+    pub(in crate::kafka) fn forget_coordinator(&self, kind: Coordinator, key: &str) {
+        lock(&self.0.coordinators).forget(kind, key);
+    }
+
+    /// A connection to who is meant.
+    async fn reach(
+        &self,
+        to: Target,
+        lane: Lane,
+        deadline: Instant,
+    ) -> Result<(Arc<Peer>, super::net::connection::Connection), Error> {
+        let candidates = self.candidates(to, deadline).await?;
+        let mut failed: Option<Error> = None;
+        for peer in candidates {
+            if self.0.closed.load(Ordering::Relaxed) {
+                return Err(Error::new(ErrorKind::Closed, "the Kafka client was closed").unsent());
+            }
+            let connection = peer.connection(lane, self.config(), deadline).await;
+            match connection.map_err(|error| advertised(to, error)) {
+                Ok(connection) => return Ok((peer, connection)),
+                Err(error) => failed = Some(failed.filter(is_telling).unwrap_or(error)),
+            }
+        }
+        Err(failed.unwrap_or_else(|| Error::new(ErrorKind::Unreachable, "no broker is known")).unsent())
+    }
+
+    async fn candidates(&self, to: Target, deadline: Instant) -> Result<Vec<Arc<Peer>>, Error> {
+        let id = match to {
+            Target::Any => return Ok(self.0.peers.any()),
+            Target::Broker(id) => id,
+            Target::Controller => self.0.controller.load(Ordering::Relaxed),
+        };
+        if let Some(peer) = self.0.peers.broker(id) {
+            return Ok(vec![peer]);
+        }
+        Box::pin(self.ask(Some(Vec::new()), deadline)).await?;
+        let id = if to == Target::Controller { self.0.controller.load(Ordering::Relaxed) } else { id };
+        match self.0.peers.broker(id) {
+            Some(peer) => Ok(vec![peer]),
+            None => Err(Error::from_code(BROKER_NOT_AVAILABLE, &format!("there is no broker {id}"))),
+        }
+    }
+
+    /// Asks about all topics that somebody waits for, `topic` among them.
+    async fn refresh(&self, topic: &str, deadline: Instant) -> Result<(), Error> {
+        let asked = now();
+        let mut wanted = self.known().wanted(asked);
+        if !wanted.iter().any(|name| name == topic) {
+            wanted.push(topic.to_owned());
+        }
+        let metadata = self.ask(Some(wanted.clone()), deadline).await?;
+        let mut answers = metadata.topics;
+        for name in wanted {
+            answers.entry(name).or_insert(Ok(None));
+        }
+        self.known().answered(answers, asked, now());
+        Ok(())
+    }
+
+    /// Asks any broker about topics: these, or all.
+    async fn ask(&self, topics: Option<Vec<String>>, deadline: Instant) -> Result<Metadata, Error> {
+        let named = |name| MetadataRequestTopic::default().with_name(Some(TopicName(StrBytes::from_string(name))));
+        let topics = topics.map(|names| names.into_iter().map(named).collect());
+        let request = MetadataRequest::default().with_topics(topics).with_allow_auto_topic_creation(false);
+        let (response, _) = self.call(Target::Any, Lane::Main, deadline, |_| request).await?;
+        if response.error_code != 0 {
+            return Err(Error::from_code(response.error_code, "can't read the metadata").unsent());
+        }
+        let metadata = Metadata::new(response);
+        self.0.controller.store(metadata.controller.unwrap_or(NOBODY), Ordering::Relaxed);
+        self.0.peers.update(&metadata.brokers, self.config());
+        Ok(metadata)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Topics> {
+        lock(&self.0.topics)
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("config", &self.0.config).finish_non_exhaustive()
+    }
+}
+
+/// Which broker it was that the cluster told us of.
+fn advertised(to: Target, error: Error) -> Error {
+    match to {
+        Target::Broker(id) => error.at(&format!("broker {id}, at the address that it advertises")),
+        Target::Any | Target::Controller => error,
+    }
+}
+
+/// Errors that say more than that somebody can't be reached.
+fn is_telling(error: &Error) -> bool {
+    error.kind() != ErrorKind::Unreachable
+}
+
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+const NOBODY: i32 = -1;
+const LEADER_NOT_AVAILABLE: i16 = 5;
+const BROKER_NOT_AVAILABLE: i16 = 8;
+/// How long closing waits for what is under way.
+const GOODBYE: Duration = Duration::from_secs(2);

@@ -1,0 +1,145 @@
+//! The brokers that we know, each with its two connections.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::link::Link;
+use super::metadata::BrokerInfo;
+use crate::kafka::config::Config;
+use crate::kafka::error::{Error, ErrorKind};
+use crate::kafka::net::connection::Connection;
+
+/// Which of the two connections to a broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::kafka) enum Lane {
+    /// For everything that is answered at once.
+    Main,
+    /// For what the broker holds back: long fetches, joining a group.
+    Poll,
+}
+
+/// A broker.
+pub(in crate::kafka) struct Peer {
+    address: String,
+    main: Arc<Link>,
+    poll: Arc<Link>,
+    quiet_until: Mutex<Option<Instant>>,
+}
+
+/// All brokers.
+pub(in crate::kafka) struct Peers {
+    seeds: Vec<Arc<Peer>>,
+    known: Mutex<BTreeMap<i32, Arc<Peer>>>,
+}
+
+impl Peer {
+    fn new(address: &str, config: &Config) -> Arc<Self> {
+        Arc::new(Self {
+            address: address.to_owned(),
+            main: Link::new(address, config),
+            poll: Link::new(address, config),
+            quiet_until: Mutex::new(None),
+        })
+    }
+
+    /// A connection, within the deadline.
+    pub(in crate::kafka) async fn connection(
+        &self,
+        lane: Lane,
+        config: &Config,
+        deadline: Instant,
+    ) -> Result<Connection, Error> {
+        self.be_quiet(deadline).await?;
+        let link = match lane {
+            Lane::Main => &self.main,
+            Lane::Poll => &self.poll,
+        };
+        link.connection(config, deadline).await
+    }
+
+    /// The broker wants no requests for a while.
+    pub(in crate::kafka) fn throttled(&self, time: Duration) {
+        let until = Instant::now() + time;
+        let mut quiet = lock(&self.quiet_until);
+        *quiet = Some(quiet.map_or(until, |old| old.max(until)));
+        tracing::debug!(address = self.address, ?time, "the broker throttles us");
+    }
+
+    async fn be_quiet(&self, deadline: Instant) -> Result<(), Error> {
+        loop {
+            let until = *lock(&self.quiet_until);
+            let Some(until) = until.filter(|until| *until > Instant::now()) else { return Ok(()) };
+            if until > deadline {
+                let what =
+                    format!("{} has a quota and wants no requests for longer than the call may take", self.address);
+                return Err(Error::new(ErrorKind::TimedOut, what).unsent());
+            }
+            sleep_until(until).await;
+        }
+    }
+
+    fn close(&self) -> impl Iterator<Item = Connection> {
+        [self.main.close(), self.poll.close()].into_iter().flatten()
+    }
+}
+
+impl Peers {
+    pub(in crate::kafka) fn new(config: &Config) -> Self {
+        let seeds = config.bootstrap().iter().map(|address| Peer::new(address, config)).collect();
+        Self { seeds, known: Mutex::default() }
+    }
+
+    pub(in crate::kafka) fn broker(&self, id: i32) -> Option<Arc<Peer>> {
+        lock(&self.known).get(&id).cloned()
+    }
+
+    /// Brokers to ask what any broker knows, those first that we are connected to; the bootstrap addresses last.
+    pub(in crate::kafka) fn any(&self) -> Vec<Arc<Peer>> {
+        let mut all: Vec<_> = lock(&self.known).values().cloned().collect();
+        for seed in &self.seeds {
+            if !all.iter().any(|peer| peer.address == seed.address) {
+                all.push(seed.clone());
+            }
+        }
+        all.sort_by_key(|peer| (peer.main.open().is_none(), peer.main.is_failing()));
+        all
+    }
+
+    /// Follows what the cluster says of its brokers: new ones, gone ones, moved ones.
+    pub(in crate::kafka) fn update(&self, brokers: &BTreeMap<i32, BrokerInfo>, config: &Config) {
+        if brokers.is_empty() {
+            return;
+        }
+        let mut known = lock(&self.known);
+        known.retain(|id, peer| {
+            let stays = brokers.get(id).is_some_and(|info| info.address == peer.address);
+            if !stays {
+                peer.close().for_each(drop);
+            }
+            stays
+        });
+        for (id, info) in brokers {
+            // The connection to a bootstrap address becomes the broker's when the broker is advertised there.
+            let seed = || self.seeds.iter().find(|seed| seed.address == info.address).cloned();
+            known.entry(*id).or_insert_with(|| seed().unwrap_or_else(|| Peer::new(&info.address, config)));
+        }
+        for seed in &self.seeds {
+            if !known.values().any(|peer| Arc::ptr_eq(peer, seed)) {
+                seed.close().for_each(drop);
+            }
+        }
+    }
+
+    /// Ends all connections; they answer what is under way first.
+    pub(in crate::kafka) fn close(&self) -> Vec<Connection> {
+        let known = std::mem::take(&mut *lock(&self.known));
+        known.values().chain(&self.seeds).flat_map(|peer| peer.close()).collect()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

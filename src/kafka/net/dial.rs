@@ -1,0 +1,83 @@
+//! Making a connection: name, TCP, TLS, versions, authentication, all within one deadline.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use kafka_protocol::messages::MetadataRequest;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{Instant, timeout_at};
+
+use super::raw::Raw;
+use super::stream::BoxStream;
+use crate::kafka::config::Config;
+use crate::kafka::error::{Error, ErrorKind, escaped};
+use crate::kafka::protocol::Versions;
+
+/// A connection that requests can be sent over.
+pub(in crate::kafka) struct Dialed {
+    pub(in crate::kafka) raw: Raw,
+    pub(in crate::kafka) versions: Versions,
+    /// How long the broker lets us stay without a new authentication (KIP-368).
+    pub(in crate::kafka) lifetime: Option<Duration>,
+}
+
+/// Connects to `host:port`.
+pub(in crate::kafka) async fn dial(address: &str, config: &Config, deadline: Instant) -> Result<Dialed, Error> {
+    let at = |error: Error| error.at(&format!("can't connect to {}", escaped(address))).unsent();
+    let mut doing = "the name look-up";
+    match timeout_at(deadline, steps(address, config, deadline, &mut doing)).await {
+        Ok(result) => result.map_err(at),
+        Err(_) => Err(at(Error::new(ErrorKind::Unreachable, format!("{doing} takes too long")))),
+    }
+}
+
+async fn steps(address: &str, config: &Config, deadline: Instant, doing: &mut &'static str) -> Result<Dialed, Error> {
+    let (host, port) = split(address)?;
+    let addresses = look_up(host, port).await?;
+    *doing = "the TCP connection";
+    let tcp = first_of(&addresses, deadline).await?;
+    tcp.set_nodelay(true).map_err(|error| unreachable(&error.to_string()))?;
+    let stream: BoxStream = Box::new(tcp);
+    *doing = "the first answer (is it a Kafka broker?)";
+    let mut raw = Raw::new(stream, config.name(), config.most_frame_bytes());
+    let versions = raw.versions().await?;
+    versions.pick::<MetadataRequest>()?;
+    Ok(Dialed { raw, versions, lifetime: None })
+}
+
+fn split(address: &str) -> Result<(&str, u16), Error> {
+    let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    match port.parse() {
+        Ok(port) if !host.is_empty() => Ok((host, port)),
+        _ => Err(Error::new(ErrorKind::Config, "that is no address like host:port")),
+    }
+}
+
+async fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
+    let found = lookup_host((host, port)).await.map_err(|error| unreachable(&error.to_string()))?;
+    let found: Vec<_> = found.collect();
+    match found.is_empty() {
+        true => Err(unreachable("the name has no address")),
+        false => Ok(found),
+    }
+}
+
+/// The first address that answers; each gets its share of the time.
+async fn first_of(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, Error> {
+    let mut last = None;
+    for (left, address) in (1..=addresses.len()).rev().zip(addresses) {
+        let now = Instant::now();
+        let share = deadline.saturating_duration_since(now) / u32::try_from(left).unwrap_or(u32::MAX);
+        match timeout_at(now + share, TcpStream::connect(address)).await {
+            Ok(Ok(tcp)) => return Ok(tcp),
+            Ok(Err(error)) => last = Some(unreachable(&error.to_string())),
+            Err(_) => last = Some(unreachable("the TCP connection takes too long")),
+        }
+    }
+    Err(last.unwrap_or_else(|| unreachable("there is no address")))
+}
+
+fn unreachable(why: &str) -> Error {
+    Error::new(ErrorKind::Unreachable, escaped(why))
+}

@@ -1,0 +1,96 @@
+//! One request at a time, before a connection is everybody's: version negotiation and authentication.
+
+use kafka_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
+use kafka_protocol::protocol::{Request, StrBytes};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::frames::Frames;
+use super::stream::BoxStream;
+use crate::kafka::error::{Error, ErrorKind};
+use crate::kafka::protocol::{self, Versions};
+
+/// A stream, and what was read of it beyond the last answer.
+pub(in crate::kafka) struct Raw {
+    pub(in crate::kafka) stream: BoxStream,
+    pub(in crate::kafka) frames: Frames,
+    client_id: String,
+    correlation: i32,
+}
+
+impl Raw {
+    pub(in crate::kafka) fn new(stream: BoxStream, client_id: &str, most_frame_bytes: usize) -> Self {
+        Self { stream, frames: Frames::new(most_frame_bytes), client_id: client_id.to_owned(), correlation: 0 }
+    }
+
+    /// One request and its answer. Has no deadline of its own.
+    pub(in crate::kafka) async fn call<R: Request>(&mut self, request: &R, version: i16) -> Result<R::Response, Error> {
+        let frame = self.exchange(request, version).await?;
+        protocol::decode::<R>(frame, version)
+    }
+
+    /// Which versions the broker speaks.
+    pub(in crate::kafka) async fn versions(&mut self) -> Result<Versions, Error> {
+        let response = match self.api_versions(NEWEST).await? {
+            // The answer of a broker that is older than the request says what it can read (KIP-511).
+            response if response.error_code == UNSUPPORTED_VERSION => {
+                let version = Versions::new(&response).pick::<ApiVersionsRequest>().unwrap_or(0);
+                self.api_versions(version).await?
+            }
+            response => response,
+        };
+        match response.error_code {
+            0 => Ok(Versions::new(&response)),
+            code => Err(Error::from_code(code, "can't agree on versions").unsent()),
+        }
+    }
+
+    async fn api_versions(&mut self, version: i16) -> Result<ApiVersionsResponse, Error> {
+        let request = ApiVersionsRequest::default()
+            .with_client_software_name(StrBytes::from_static_str(env!("CARGO_PKG_NAME")))
+            .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION")));
+        let frame = self.exchange(&request, version).await?;
+        let refused = frame.get(4..6) == Some(&UNSUPPORTED_VERSION.to_be_bytes());
+        protocol::decode::<ApiVersionsRequest>(frame, if refused { 0 } else { version })
+    }
+
+    async fn exchange<R: Request>(&mut self, request: &R, version: i16) -> Result<bytes::Bytes, Error> {
+        self.correlation += 1;
+        let frame = protocol::encode(request, version, self.correlation, &self.client_id)?;
+        let sent = async {
+            self.stream.write_all(&frame).await?;
+            self.stream.flush().await
+        };
+        sent.await.map_err(|error| broken(&error))?;
+        let frame = self.receive().await?;
+        match protocol::correlation(&frame) == Some(self.correlation) {
+            true => Ok(frame),
+            false => Err(Error::new(ErrorKind::NotKafka, "who answers there doesn't speak Kafka's protocol").unsent()),
+        }
+    }
+
+    async fn receive(&mut self) -> Result<bytes::Bytes, Error> {
+        loop {
+            if let Some(frame) = self.frames.next().map_err(Error::unsent)? {
+                return Ok(frame);
+            }
+            self.frames.room();
+            match self.stream.read_buf(&mut self.frames.buffer).await {
+                Ok(0) => return Err(closed()),
+                Ok(_) => {}
+                Err(error) => return Err(broken(&error)),
+            }
+        }
+    }
+}
+
+fn closed() -> Error {
+    let what = "the connection was closed at the first request, as by a broker that expects TLS or is shutting down";
+    Error::new(ErrorKind::Unreachable, what)
+}
+
+fn broken(error: &std::io::Error) -> Error {
+    Error::new(ErrorKind::Unreachable, format!("the connection broke: {error}"))
+}
+
+const NEWEST: i16 = 4;
+const UNSUPPORTED_VERSION: i16 = 35;

@@ -92,12 +92,12 @@ impl Link {
             Now::Up(_) | Now::Down => {}
         }
         state.bury(now);
-        if let Some(error) = state.last_error.clone().filter(|error| state.failures != seen || is_final(error)) {
-            if state.failures != seen || state.backoff.wait(now.into_std()).is_some() {
-                return Err(error);
-            }
+        let wait = state.backoff.wait(now.into_std());
+        let last = state.last_error.as_ref();
+        if let Some(error) = last.filter(|error| state.failures != seen || wait.is_some() && is_final(error)) {
+            return Err(error.clone());
         }
-        if let Some(until) = state.backoff.wait(now.into_std()) {
+        if let Some(until) = wait {
             return Ok(Look::Wait(until.into()));
         }
         state.now = Now::Dialling;

@@ -16,8 +16,11 @@ pub(in crate::kafka) struct Metadata {
     pub(in crate::kafka) controller: Option<i32>,
     pub(in crate::kafka) brokers: BTreeMap<i32, BrokerInfo>,
     /// Topics that were asked about and exist; topics that can't be seen have an error.
-    pub(in crate::kafka) topics: BTreeMap<String, Result<Option<Arc<TopicMetadata>>, Error>>,
+    pub(in crate::kafka) topics: BTreeMap<String, Answer>,
 }
+
+/// What was answered about a topic: it is there, it isn't, or why that can't be seen.
+pub(in crate::kafka) type Answer = Result<Option<Arc<TopicMetadata>>, Error>;
 
 /// Where a broker is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +104,7 @@ impl TopicMetadata {
     }
 }
 
-fn topic(topic: MetadataResponseTopic) -> Option<(String, Result<Option<Arc<TopicMetadata>>, Error>)> {
+fn topic(topic: MetadataResponseTopic) -> Option<(String, Answer)> {
     let name = topic.name?.to_string();
     let found = match topic.error_code {
         0 | LEADER_NOT_AVAILABLE => {

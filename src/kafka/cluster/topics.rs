@@ -5,11 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::backoff::{Backoff, random};
-use super::metadata::TopicMetadata;
-use crate::kafka::error::Error;
-
-/// What was answered about a topic: it is there, it isn't, or why that can't be seen.
-pub(in crate::kafka) type Answer = Result<Option<Arc<TopicMetadata>>, Error>;
+use super::metadata::Answer;
 
 /// The topics that somebody has asked about.
 #[derive(Debug)]
@@ -107,6 +103,7 @@ const CALM: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
+    use super::super::metadata::{PartitionMetadata, TopicMetadata};
     use super::*;
 
     const AGE: Duration = Duration::from_secs(300);
@@ -116,7 +113,7 @@ mod tests {
     }
 
     fn there(epoch: i32) -> Answer {
-        let partition = super::super::metadata::PartitionMetadata { leader: Some(epoch), epoch, ..Default::default() };
+        let partition = PartitionMetadata { leader: Some(epoch), epoch, ..Default::default() };
         let partitions = [(0, partition)].into();
         Ok(Some(Arc::new(TopicMetadata { name: "t".into(), id: Default::default(), internal: false, partitions })))
     }

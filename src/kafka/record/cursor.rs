@@ -1,6 +1,7 @@
 //! Reading and writing the fields of a record: zigzag varints and byte strings with a length.
 
 /// Reads from the front of a slice. `None` means that the bytes end too early or a varint is malformed.
+#[derive(Clone, Copy)]
 pub(super) struct Cursor<'a> {
     rest: &'a [u8],
 }

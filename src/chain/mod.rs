@@ -12,6 +12,8 @@ mod lists;
 mod matcher;
 mod report;
 mod restrictions;
+mod signatures;
+mod trail;
 mod verify;
 
 use std::time::Duration;
@@ -21,7 +23,9 @@ pub use issue::{Extra, append, chain_of, leaf, root_certificate};
 pub use lists::{TEMPORARY_ROOT, TEMPORARY_ROOT_SEED, TrustLists};
 pub use report::{Described, Description, ListChange, list_change, supersedes};
 pub use restrictions::{Level, Restrictions, Usage};
-pub use verify::{Ask, Rejected, Step, Trail, Verified, verify};
+pub use signatures::Signatures;
+pub use trail::{Step, Trail};
+pub use verify::{Ask, Rejected, Verified, verify};
 
 use crate::keys::{KeyError, SigningPublicKey};
 use crate::time::UnixTime;
@@ -86,6 +90,12 @@ pub enum ChainError {
     /// An element isn't signed by the key before it.
     #[error("the signature of element {element} isn't by the key before it")]
     Signature {
+        /// Counted from 0.
+        element: usize,
+    },
+    /// The Ed25519 half of an element's signature is right, and the SLH-DSA half isn't.
+    #[error("the post-quantum half of the signature of element {element} isn't by the key before it")]
+    PostQuantumSignature {
         /// Counted from 0.
         element: usize,
     },

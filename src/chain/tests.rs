@@ -317,3 +317,128 @@ proptest! {
         prop_assert!(verify(&chain, Ask::nothing(), &lists(&[1], &[]), now()).is_err());
     }
 }
+
+// ---- type 4, and what is remembered
+
+const SLH: usize = 17_088;
+
+/// Signing takes tens of milliseconds.
+static HYBRIDS: std::sync::LazyLock<[SigningKey; 3]> = std::sync::LazyLock::new(|| {
+    [1, 2, 3].map(|seed| SigningKey::from_seed(crate::keys::SigningType::Ed25519SlhDsa, &[seed; 80]).unwrap())
+});
+
+fn changed(signed: &[u8], at: usize) -> Vec<u8> {
+    let mut changed = signed.to_vec();
+    changed[at] ^= 1;
+    changed
+}
+
+#[test]
+fn of_a_type_4_chain_the_costly_half_comes_last() {
+    let [root, node, _] = &*HYBRIDS;
+    let certificate = |limits: &Restrictions, until: u32, key: &SigningKey| {
+        leaf(UnixTime::from_secs(until), limits, &LeafKey::Signing(key.public().clone()), &[])
+    };
+    let entry = root_certificate(root.public());
+    let (lists, _) = TrustLists::new([&entry[..]], []);
+    let ask = Ask::of(Usage::Encrypt, "lab");
+    let limits = Restrictions::none().with_topics(["^l.b$"]).with_usages([Usage::Encrypt]);
+    let other = Restrictions::none().with_topics(["^d.n$"]).with_usages([Usage::Encrypt]);
+    let subscriber = Restrictions::none().with_topics(["^l.b$"]).with_usages([Usage::EncryptSubscribe]);
+    // the costly half is wrong in all of them, and only where nothing else is wrong that is the reason
+    let cases = [
+        (&limits, 1_900_000_000, true, ChainError::PostQuantumSignature { element: 0 }),
+        (&other, 1_900_000_000, true, ChainError::TopicNotAllowed { topic: "lab".into() }),
+        (&subscriber, 1_900_000_000, true, ChainError::UsageNotAllowed { usage: Usage::Encrypt }),
+        (&limits, 1_900_000_000, false, ChainError::NotTrusted),
+    ];
+    for (limits, until, ed25519, expected) in cases {
+        let mut signed = changed(&root.sign(&certificate(limits, until, node)), 5);
+        if !ed25519 {
+            signed[SLH + 5] ^= 1;
+        }
+        assert_eq!(reason(&chain_of(&[&signed]), ask, &lists), expected);
+    }
+    let expired = changed(&root.sign(&certificate(&limits, 1_700_000_000, node)), 5);
+    assert!(matches!(reason(&chain_of(&[&expired]), ask, &lists), ChainError::Expired { .. }));
+    let (revoked, _) = TrustLists::new([&entry[..]], [&root_certificate(node.public())[..]]);
+    let signed = changed(&root.sign(&certificate(&limits, 1_900_000_000, node)), 5);
+    assert!(matches!(reason(&chain_of(&[&signed]), ask, &revoked), ChainError::Denied { .. }));
+}
+
+#[test]
+fn a_type_4_chain_is_valid_only_with_both_halves_and_types_mix() {
+    let [root, node, _] = &*HYBRIDS;
+    let (lists, _) =
+        TrustLists::new([&root_certificate(root.public())[..], &root_certificate(key(1).public())[..]], []);
+    let unlimited =
+        |key: &SigningKey| leaf(UnixTime::ZERO, &Restrictions::none(), &LeafKey::Signing(key.public().clone()), &[]);
+    // type 4 over type 1 over type 4
+    let first = root.sign(&unlimited(&key(2)));
+    let second = key(2).sign(&unlimited(node));
+    let third = node.sign(&unlimited(&key(3)));
+    let verified = verify(&chain_of(&[&first, &second, &third]), Ask::nothing(), &lists, now()).unwrap();
+    assert_eq!(verified.signers(), [root.public().clone(), key(2).public().clone(), node.public().clone()]);
+    let wrong = |third: &[u8]| reason(&chain_of(&[&first, &second, third]), Ask::nothing(), &lists);
+    assert_eq!(wrong(&changed(&third, 0)), ChainError::PostQuantumSignature { element: 2 });
+    assert_eq!(wrong(&changed(&third, SLH + 1)), ChainError::Signature { element: 2 });
+    assert_eq!(wrong(&third[..SLH + 10]), ChainError::Signature { element: 2 });
+    let swapped = [&third[SLH..SLH + 64], &third[..SLH], &third[SLH + 64..]].concat();
+    assert_eq!(wrong(&swapped), ChainError::Signature { element: 2 });
+}
+
+#[test]
+fn a_revocation_by_a_key_of_type_4_needs_both_halves() {
+    let [_, _, key] = &*HYBRIDS;
+    let denylist = Restrictions::none().with_usages([Usage::Denylist]);
+    let (entry, public) = (root_certificate(key.public()), LeafKey::Signing(key.public().clone()));
+    let outer = leaf(UnixTime::ZERO, &denylist.clone().with_pathlen(1), &public, &[]);
+    let signed = key.sign(&leaf(UnixTime::ZERO, &denylist, &public, &[Extra::Bytes(&entry)]));
+    let ask = Ask::usage(Usage::Denylist);
+    let verified = verify(&chain_of(&[&outer, &signed]), ask, &TrustLists::default(), now()).unwrap();
+    assert!(verified.is_self_revocation());
+    for at in [0, SLH] {
+        assert!(verify(&chain_of(&[&outer, &changed(&signed, at)]), ask, &TrustLists::default(), now()).is_err());
+    }
+}
+
+#[test]
+fn what_is_remembered_is_a_signature_and_nothing_else() {
+    let limits = Restrictions::none().with_topics(["lab"]).with_usages([Usage::Encrypt]);
+    let message = |until: u32| chain(&[1, 2], &LeafKey::Bare([9; 32]), &limits, UnixTime::from_secs(until), &[]);
+    let (signatures, ask) = (Signatures::new(), Ask::of(Usage::Encrypt, "lab"));
+    let verify = |chain: &[u8], ask, lists: &TrustLists| signatures.verify(chain, ask, lists, now());
+    assert!(verify(&message(1_900_000_000), ask, &lists(&[1], &[])).is_ok());
+    assert_eq!(signatures.len(), 1);
+    // another leaf of the same signer, as its next request is
+    assert!(verify(&message(1_900_000_001), ask, &lists(&[1], &[])).is_ok());
+    assert_eq!(signatures.len(), 1);
+    for (lists, ask, until) in [
+        (lists(&[1], &[2]), ask, 1_900_000_000),
+        (lists(&[3], &[]), ask, 1_900_000_000),
+        (lists(&[1], &[]), Ask::of(Usage::Encrypt, "den"), 1_900_000_000),
+        (lists(&[1], &[]), Ask::of(Usage::EncryptRequest, "lab"), 1_900_000_000),
+        (lists(&[1], &[]), ask, 1_700_000_000),
+    ] {
+        let refused = verify(&message(until), ask, &lists).unwrap_err().reason;
+        assert_eq!(refused, super::verify(&message(until), ask, &lists, now()).unwrap_err().reason);
+    }
+    assert_eq!(signatures.len(), 1, "nothing of what was refused is kept");
+}
+
+#[test]
+fn a_remembered_signature_is_not_verified_again_and_the_leaf_s_always_is() {
+    let body = |to: u8| leaf(UnixTime::ZERO, &Restrictions::none(), &signing(to), &[]);
+    let (forged, honest) = (changed(&key(1).sign(&body(2)), 0), key(2).sign(&body(3)));
+    let signatures = Signatures::new();
+    let verdict = |chain: &[u8]| signatures.verify(chain, Ask::nothing(), &lists(&[1], &[]), now());
+    let chain = chain_of(&[&forged, &honest]);
+    assert!(verdict(&chain).is_err());
+    // as if it had been found good
+    signatures.keep(key(1).public().digest(&forged));
+    assert!(verdict(&chain).is_ok());
+    // the same bytes under another key, or at the end of a chain
+    assert!(signatures.verify(&chain, Ask::nothing(), &lists(&[4], &[]), now()).is_err());
+    assert!(verdict(&chain_of(&[&forged])).is_err());
+    assert!(signatures.verify_own(&chain_of(&[&forged]), Ask::nothing(), &lists(&[1], &[]), now()).is_ok());
+}

@@ -4,9 +4,10 @@
 //! is read; then signatures, element by element; and no expression is run before a signature over it was verified.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use super::lists::{Entry, TrustLists, is_temporary};
+use super::signatures::{Digest, Keep, Signatures};
+use super::trail::{Step, Trail};
 use super::{Certificate, ChainError, LeafKey, Level, ListedKey, MAX_ELEMENT_BYTES, MAX_ELEMENTS, Restrictions, Usage};
 use crate::keys::{SigningPublicKey, SigningType};
 use crate::time::UnixTime;
@@ -42,26 +43,6 @@ pub struct Rejected {
     pub trail: Trail,
 }
 
-/// What a chain says, element by element, the root of trust first. For people; nothing in it was necessarily verified.
-#[derive(Clone, Debug, Default, PartialEq)]
-#[non_exhaustive]
-pub struct Trail {
-    /// The elements.
-    pub steps: Vec<Step>,
-}
-
-/// One element of a [`Trail`], with what is left of it after intersection with those before.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct Step {
-    /// Until when.
-    pub max_age: UnixTime,
-    /// Limited to what.
-    pub restrictions: Restrictions,
-    /// For which key.
-    pub key: LeafKey,
-}
-
 /// Verifies a chain against the roots of trust, in their order, until one succeeds (protocol §7.1).
 ///
 /// # Errors
@@ -89,7 +70,20 @@ pub struct Step {
 /// assert!(matches!(late.reason, ChainError::Expired { .. }));
 /// ```
 pub fn verify(chain: &[u8], ask: Ask<'_>, lists: &TrustLists, time: UnixTime) -> Result<Verified, Rejected> {
-    let rejected = match verify_by_roots(chain, ask, lists, time) {
+    verify_with(None, chain, ask, lists, time)
+}
+
+/// Where good signatures are looked up and kept, and which.
+pub(super) type Memory<'a> = Option<(&'a Signatures, Keep)>;
+
+pub(super) fn verify_with(
+    memory: Memory<'_>,
+    chain: &[u8],
+    ask: Ask<'_>,
+    lists: &TrustLists,
+    time: UnixTime,
+) -> Result<Verified, Rejected> {
+    let rejected = match verify_by_roots(memory, chain, ask, lists, time) {
         Ok(verified) => return Ok(verified),
         Err(rejected) => rejected,
     };
@@ -182,32 +176,6 @@ impl Verified {
     }
 }
 
-impl Step {
-    fn of(certificate: &Certificate) -> Self {
-        let Certificate { max_age, restrictions, key, extras: _ } = certificate;
-        Self { max_age: *max_age, restrictions: restrictions.clone(), key: key.clone() }
-    }
-}
-
-impl fmt::Display for Trail {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.steps.iter().enumerate().try_for_each(|(index, step)| {
-            let arrow = if index == 0 { "" } else { " -> " };
-            write!(f, "{arrow}{step}")
-        })
-    }
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.key)?;
-        if self.max_age != UnixTime::ZERO {
-            write!(f, " until {}", self.max_age)?;
-        }
-        write!(f, "{}", self.restrictions)
-    }
-}
-
 /// The elements of a chain, within the limits.
 pub(super) fn read_elements(chain: &[u8]) -> Result<Vec<&[u8]>, ChainError> {
     let elements: Vec<&[u8]> = read_all(chain, "chain", |reader| {
@@ -237,7 +205,13 @@ struct Failure {
     rejected: Rejected,
 }
 
-fn verify_by_roots(chain: &[u8], ask: Ask<'_>, lists: &TrustLists, time: UnixTime) -> Result<Verified, Rejected> {
+fn verify_by_roots(
+    memory: Memory<'_>,
+    chain: &[u8],
+    ask: Ask<'_>,
+    lists: &TrustLists,
+    time: UnixTime,
+) -> Result<Verified, Rejected> {
     let elements = read_elements(chain).map_err(|reason| Rejected { reason, trail: Trail::default() })?;
     let lists = Lists { lists, changes: ask.usage.is_some_and(Usage::changes_lists) };
     let mut read = BTreeMap::new();
@@ -245,7 +219,7 @@ fn verify_by_roots(chain: &[u8], ask: Ask<'_>, lists: &TrustLists, time: UnixTim
     for root in lists.roots() {
         let kind = root.key.signing_type();
         let outcome = match read.entry(kind).or_insert_with(|| peruse(&elements, kind, ask, time)) {
-            Ok(certificates) => Walk::from(root, lists).run(&elements, certificates, ask, time),
+            Ok(certificates) => Walk::from(root, lists, memory).run(&elements, certificates, ask, time),
             Err((read, reason)) => Err(Failure::early(*read, reason.clone())),
         };
         match outcome {
@@ -333,14 +307,17 @@ struct Walk<'a> {
     root: &'a SigningPublicKey,
     signers: Vec<SigningPublicKey>,
     trail: Trail,
+    memory: Memory<'a>,
+    /// Elements whose signature isn't known from before, and their names if it is to be remembered.
+    news: Vec<(usize, Option<Digest>)>,
 }
 
 impl<'a> Walk<'a> {
-    fn from(root: &'a Entry, lists: Lists<'a>) -> Self {
+    fn from(root: &'a Entry, lists: Lists<'a>, memory: Memory<'a>) -> Self {
         let Entry { max_age, restrictions, key } = root;
         let current = Certificate::new(*max_age, restrictions.clone(), LeafKey::Signing(key.clone()));
         let trail = Trail { steps: vec![Step::of(&current)] };
-        Self { lists, current, denied: None, root: key, signers: Vec::new(), trail }
+        Self { lists, current, denied: None, root: key, signers: Vec::new(), trail, memory, news: Vec::new() }
     }
 
     fn run(
@@ -350,7 +327,8 @@ impl<'a> Walk<'a> {
         ask: Ask<'_>,
         time: UnixTime,
     ) -> Result<Verified, Failure> {
-        match self.walk(elements, certificates).and_then(|()| self.judge(ask, time)) {
+        let walked = self.walk(elements, certificates).and_then(|()| self.judge(ask, time));
+        match walked.and_then(|()| self.prove(elements)) {
             Ok(()) => Ok(Verified {
                 certificate: self.current,
                 root: self.root.clone(),
@@ -369,10 +347,39 @@ impl<'a> Walk<'a> {
         for (index, (element, certificate)) in elements.iter().zip(certificates).enumerate() {
             let signer = self.current.key.signing_key().ok_or(ChainError::NotASigner { element: index })?;
             self.admit(&signer);
-            check_signature(&signer, element, index)?;
+            self.check_ed25519(&signer, element, (index, elements.len()))?;
             self.current = certificate.below(&self.current, Level::Down);
             self.trail.steps.push(Step::of(&self.current));
             self.signers.push(signer);
+        }
+        Ok(())
+    }
+
+    fn check_ed25519(
+        &mut self,
+        signer: &SigningPublicKey,
+        element: &[u8],
+        (index, count): (usize, usize),
+    ) -> Result<(), ChainError> {
+        let kept = self.memory.filter(|(_, keep)| keep.covers(index, count));
+        let named = kept.map(|(signatures, _)| (signatures, signer.digest(element)));
+        if named.is_some_and(|(signatures, digest)| signatures.knows(&digest)) {
+            return Ok(());
+        }
+        signer.open_ed25519(element).map_err(|_| ChainError::Signature { element: index })?;
+        self.news.push((index, named.map(|(_, digest)| digest)));
+        Ok(())
+    }
+
+    /// The costly half of signatures, when nothing else is left that could be wrong.
+    fn prove(&self, elements: &[&[u8]]) -> Result<(), ChainError> {
+        for (index, _) in &self.news {
+            let pair = elements.get(*index).zip(self.signers.get(*index));
+            let proven = pair.is_some_and(|(element, signer)| signer.check_slh_dsa(element).is_ok());
+            proven.then_some(()).ok_or(ChainError::PostQuantumSignature { element: *index })?;
+        }
+        if let Some((signatures, _)) = self.memory {
+            self.news.iter().filter_map(|(_, digest)| *digest).for_each(|digest| signatures.keep(digest));
         }
         Ok(())
     }
@@ -439,10 +446,6 @@ impl Failure {
     }
 }
 
-fn check_signature(signer: &SigningPublicKey, element: &[u8], index: usize) -> Result<(), ChainError> {
-    signer.open(element).map(drop).map_err(|_| ChainError::Signature { element: index })
-}
-
 fn check_pathlen(restrictions: &Restrictions) -> Result<(), ChainError> {
     if restrictions.pathlen().is_some_and(|length| length < 0) { Err(ChainError::PathLength) } else { Ok(()) }
 }
@@ -455,12 +458,13 @@ fn verify_self_revocation(chain: &[u8]) -> Result<Verified, ChainError> {
     let key = outer.key.signing_key().filter(|key| !is_temporary(key)).ok_or(ChainError::NotTrusted)?;
     let body = signed.get(key.signing_type().signature_length()..).ok_or(ChainError::Signature { element: 1 })?;
     let inner = Certificate::decode(body)?;
-    check_signature(&key, signed, 1)?;
+    key.open_ed25519(signed).map_err(|_| ChainError::Signature { element: 1 })?;
     let certificate = inner.below(&outer, Level::Down);
     if certificate.key.signing_key().as_ref() != Some(&key) || !certificate.restrictions.allows_usage(Usage::Denylist) {
         return Err(ChainError::NotTrusted);
     }
     check_pathlen(&certificate.restrictions)?;
+    key.check_slh_dsa(signed).map_err(|_| ChainError::PostQuantumSignature { element: 1 })?;
     let trail = Trail { steps: vec![Step::of(&outer), Step::of(&certificate)] };
     Ok(Verified { certificate, root: key.clone(), signers: vec![key], trail, self_revocation: true })
 }

@@ -3,7 +3,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use super::KeyError;
-use crate::primitives::{ed25519, slh_dsa};
+use crate::primitives::{blake2b, ed25519, slh_dsa};
 use crate::secret::{Fingerprint, Secret, SecretBytes};
 use crate::wire::{Item, Reader, Writer, read_all};
 
@@ -135,6 +135,13 @@ impl SigningPublicKey {
         let Self::Ed25519SlhDsa { slh_dsa: public, .. } = self else { return Ok(()) };
         let (signature, below) = self.split(signed)?;
         slh_dsa::verify(public, below, signature).then_some(()).ok_or(KeyError::Signature)
+    }
+
+    /// Names this key and a signed form, for remembering what was found good. The type says how long the key is, so that the
+    /// two can't be taken for two others.
+    pub(crate) fn digest(&self, signed: &[u8]) -> [u8; 32] {
+        let kind = self.signing_type().number().to_le_bytes();
+        blake2b::generichash(&[&kind, &self.to_bytes(), signed])
     }
 
     /// The SLH-DSA signature, empty for type 1, and what it is over.

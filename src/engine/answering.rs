@@ -10,7 +10,7 @@ use super::producing::Producing;
 use super::trust::Trust;
 use super::types::{Action, Draft, Failure, Notice, Outcome, Record, SignJob, Start};
 use crate::chain::{Ask, Usage, Verified};
-use crate::exchange::{Request, reply_leaf};
+use crate::exchange::{ExchangeError, Request, reply_leaf};
 use crate::keys::{KeyIndex, Scheme, SigningPublicKey};
 use crate::time::Now;
 use crate::topic::Root;
@@ -46,7 +46,7 @@ impl Answering {
         }
     }
 
-    /// The cheap checks come first: nothing is verified for keys that we don't have.
+    /// The cheap checks come first: nothing is verified for keys that we don't have, nor for what was answered already.
     #[expect(clippy::too_many_arguments, reason = "one message on its way through all parts of the engine")]
     pub(super) fn request(
         &mut self,
@@ -70,12 +70,16 @@ impl Answering {
             core.counters.requests_ignored += 1;
             return;
         }
+        if Request::claimed_random0(value).is_some_and(|random0| self.answered.contains(root, &random0)) {
+            core.counters.requests_ignored += 1;
+            return;
+        }
         let ask = Ask { topic: Some(root.as_str()), usage: Some(Usage::EncryptRequest) };
         let verified = match trust.verify(value, ask, now) {
             Ok(verified) => verified,
             Err(rejected) => return core.reject(record.topic, rejected),
         };
-        let request = match Request::from_verified(&verified) {
+        let request = match acceptable(core, &verified) {
             Ok(request) => request,
             Err(error) => return core.reject(record.topic, error),
         };
@@ -87,7 +91,9 @@ impl Answering {
                 Answer { root, request, slot, indices }.sign(core, producing, now, rng)
             });
             if let Some(scheme) = scheme.max() {
+                self.answered.add(root, request.random0());
                 core.counters.requests_answered += 1;
+                core.counters.answered_by.add(scheme, 1);
                 let (root, signer) = (root.clone(), signer(&verified).clone());
                 core.notice(Notice::Answered { root, signer, count: indices.len(), scheme });
             }
@@ -143,7 +149,6 @@ impl Answering {
             core.drop_input(&core.naming.reqs(root), &format!("too many requests signed by {signer}"));
             return false;
         }
-        self.answered.add(root, request.random0());
         true
     }
 }
@@ -202,6 +207,16 @@ impl Answer {
             }
         }
     }
+}
+
+/// The request in a verified leaf, if anything in it can be answered.
+fn acceptable(core: &Core, verified: &Verified) -> Result<Request, ExchangeError> {
+    let request = Request::from_verified(verified)?;
+    if core.settings.require_pq {
+        request.require_pq()?;
+    }
+    request.choose(&core.schemes)?;
+    Ok(request)
 }
 
 /// Whose key signed the leaf.

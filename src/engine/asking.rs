@@ -186,7 +186,8 @@ impl Wanted {
         if self.new.is_empty() {
             return;
         }
-        if let Some(why) = trust.why_not_ask(root, now).filter(|_| !core.settings.ask_unauthorised) {
+        let why = trust.why_not_ask(root, now).filter(|_| !core.settings.ask_unauthorised);
+        if let Some(why) = why.or_else(|| core.schemes.is_empty().then(|| NO_SCHEME.into())) {
             self.new.iter().for_each(|index| refuse(core, root, index, &why));
             return self.refused.append(&mut self.new);
         }
@@ -233,19 +234,30 @@ fn accept(
     now: Now,
 ) -> Result<(), ExchangeError> {
     let reply = Reply::from_verified(verified)?;
+    if core.settings.require_pq {
+        reply.require_pq()?;
+    }
     let asked = open.answered_by(reply.random0()).ok_or(ExchangeError::NotOurs)?;
     let Opened { pairs, malformed, scheme } = reply.open(root, &asked.ephemerals)?;
     let signer = verified.signers().last().unwrap_or_else(|| verified.root());
     let source = core.naming.keys(root);
+    let mut learned = 0;
     for (index, secret) in pairs {
         if !asked.asked_for(&index) {
             core.reject(&source, format!("{signer} sent a key that wasn't asked for: {index}"));
             continue;
         }
         asked.arrived(&index, now.mono);
-        core.counters.secrets_learned += 1;
+        learned += 1;
         let (root, signer) = (root.clone(), signer.clone());
         core.emit(Action::Install(KeyringChange::Learn { root, index, secret, signer, scheme }));
+    }
+    core.counters.secrets_learned += learned;
+    core.counters.learned_by.add(scheme, learned);
+    if learned > 0 {
+        let (root, signer) = (root.clone(), signer.clone());
+        let count = usize::try_from(learned).unwrap_or(usize::MAX);
+        core.notice(Notice::Learned { root, signer, count, scheme });
     }
     if malformed > 0 {
         core.reject(&source, format!("{signer} sent {malformed} malformed secret(s)"));
@@ -261,6 +273,9 @@ fn produce(core: &mut Core, root: &Root, number: u64, topic: crate::topic::Topic
 fn refuse(core: &mut Core, root: &Root, index: &KeyIndex, why: &str) {
     core.emit(Action::Install(KeyringChange::Refuse { root: root.clone(), index: index.clone(), why: why.into() }));
 }
+
+/// Why nothing can be asked for where no exchange is left.
+const NO_SCHEME: &str = "no exchange that policy allows is enabled in the key file, so no keys can be asked for; run `kafkacrypto key enable-pq`";
 
 /// Indices in one request.
 const MAX_INDICES: usize = 500;

@@ -13,6 +13,7 @@ use crate::topic::{Naming, Root, Topic};
 pub(super) struct Core {
     pub(super) naming: Naming,
     pub(super) settings: Settings,
+    /// Enabled and allowed, in order of preference.
     pub(super) schemes: Vec<Scheme>,
     pub(super) legacy: bool,
     pub(super) counters: Counters,
@@ -54,6 +55,9 @@ impl Core {
         legacy: bool,
         last_id: ActionId,
     ) -> Self {
+        // what policy refuses is neither offered nor answered
+        let schemes = schemes.into_iter().filter(|scheme| scheme.is_post_quantum() || !settings.require_pq).collect();
+        let legacy = legacy && !settings.require_pq;
         let (counters, pending, actions) = (Counters::default(), BTreeMap::new(), Vec::new());
         Self { naming, settings, schemes, legacy, counters, pending, actions, last_id }
     }

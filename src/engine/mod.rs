@@ -18,5 +18,5 @@ mod types;
 pub use node::NodeEngine;
 pub use types::{
     Action, ActionId, Change, Counters, Draft, Failure, Input, KeyringChange, NodeSetup, Notice, Outcome, OwnKey,
-    Record, Rejection, Settings, SignJob, Start,
+    PerScheme, Record, Rejection, Settings, SignJob, Start,
 };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::core::{Core, Pending};
 use super::types::{Action, Change, Notice, OwnKey, Record};
-use crate::chain::{self, Ask, ChainError, LeafKey, Rejected, TrustLists, Usage, Verified};
+use crate::chain::{self, Ask, ChainError, LeafKey, Rejected, Signatures, TrustLists, Usage, Verified};
 use crate::keys::{SigningPublicKey, SigningType};
 use crate::time::{Now, UnixTime};
 use crate::topic::Root;
@@ -13,6 +13,8 @@ use crate::topic::Root;
 pub(super) struct Trust {
     lists: TrustLists,
     own: Vec<Own>,
+    /// What was found good before.
+    signatures: Signatures,
     remind_at: Duration,
 }
 
@@ -27,9 +29,9 @@ struct Own {
 
 impl Trust {
     pub(super) fn new(core: &mut Core, lists: TrustLists, keys: Vec<OwnKey>, now: Now) -> Self {
-        let mut trust = Self { lists, own: Vec::new(), remind_at: now.mono };
+        let mut trust = Self { lists, own: Vec::new(), signatures: Signatures::new(), remind_at: now.mono };
         for key in keys {
-            let (expires, direct) = trust.judge(&key.chain, now);
+            let (expires, direct) = judge(&trust.signatures, &trust.lists, &key.chain, now);
             trust.own.push(Own { key, expires, direct });
         }
         trust.tick(core, now);
@@ -37,7 +39,7 @@ impl Trust {
     }
 
     pub(super) fn verify(&self, chain: &[u8], ask: Ask<'_>, now: Now) -> Result<Verified, Rejected> {
-        chain::verify(chain, ask, &self.lists, now.wall)
+        self.signatures.verify(chain, ask, &self.lists, now.wall)
     }
 
     /// Our chain with one more signed element.
@@ -66,7 +68,7 @@ impl Trust {
         let may = |own: &Own| {
             [Usage::EncryptRequest, Usage::EncryptSubscribe].into_iter().try_fold((), |(), usage| {
                 let ask = Ask { topic: Some(root.as_str()), usage: Some(usage) };
-                match self.verify(&own.key.chain, ask, now) {
+                match self.signatures.verify_own(&own.key.chain, ask, &self.lists, now.wall) {
                     Err(rejected) => match rejected.reason {
                         ChainError::TopicNotAllowed { .. } | ChainError::UsageNotAllowed { .. } => Ok(()),
                         _ => Err(()),
@@ -117,7 +119,7 @@ impl Trust {
         let Some(own) = self.own.iter_mut().find(|own| own.key.public.to_bytes() == key) else { return };
         // no usage is asked, so that a self-revocation is never tried; the temporary root doesn't count
         let lists = self.lists.without_temporary();
-        let verified = match chain::verify(value, Ask { topic: None, usage: None }, &lists, now.wall) {
+        let verified = match self.signatures.verify_own(value, Ask::nothing(), &lists, now.wall) {
             Ok(verified) => verified,
             Err(rejected) => return core.reject(record.topic, rejected),
         };
@@ -128,7 +130,7 @@ impl Trust {
             return;
         }
         own.key.chain = value.to_vec();
-        (own.expires, own.direct) = judge(&self.lists, value, now);
+        (own.expires, own.direct) = judge(&self.signatures, &self.lists, value, now);
         core.counters.trust_changes += 1;
         core.notice(Notice::ChainRenewed { key: own.key.public.clone() });
         let change = Change::Chain { slot: own.key.slot, chain: value.to_vec() };
@@ -170,7 +172,7 @@ impl Trust {
         now: Now,
     ) -> Option<(chain::ListChange, bool)> {
         let lists = self.lists.without_temporary();
-        match chain::verify(record.value?, Ask { topic: None, usage: Some(usage) }, &lists, now.wall) {
+        match self.signatures.verify(record.value?, Ask::usage(usage), &lists, now.wall) {
             Ok(verified) => {
                 let change = chain::list_change(&verified);
                 if change.is_none() {
@@ -201,18 +203,14 @@ impl Trust {
 
     fn judge_anew(&mut self, now: Now) {
         for own in &mut self.own {
-            (own.expires, own.direct) = judge(&self.lists, &own.key.chain, now);
+            (own.expires, own.direct) = judge(&self.signatures, &self.lists, &own.key.chain, now);
         }
-    }
-
-    fn judge(&self, chain: &[u8], now: Now) -> (Option<UnixTime>, bool) {
-        judge(&self.lists, chain, now)
     }
 }
 
 /// The effective expiry of one of our chains, and whether it may ask producers directly.
-fn judge(lists: &TrustLists, chain: &[u8], now: Now) -> (Option<UnixTime>, bool) {
-    let verify = |usage| chain::verify(chain, Ask { topic: None, usage }, lists, now.wall);
+fn judge(signatures: &Signatures, lists: &TrustLists, chain: &[u8], now: Now) -> (Option<UnixTime>, bool) {
+    let verify = |usage| signatures.verify_own(chain, Ask { topic: None, usage }, lists, now.wall);
     let expires = verify(None).ok().map(|verified| verified.max_age());
     (expires, verify(Some(Usage::EncryptRequest)).is_ok())
 }

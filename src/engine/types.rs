@@ -240,6 +240,18 @@ pub enum Notice {
         /// How the reply was sealed.
         scheme: Scheme,
     },
+    /// Keys were learned.
+    #[error("learned {count} key(s) of {root} from {signer} ({scheme})")]
+    Learned {
+        /// The root.
+        root: Root,
+        /// Who signed the reply.
+        signer: SigningPublicKey,
+        /// How many keys.
+        count: usize,
+        /// How the reply was sealed.
+        scheme: Scheme,
+    },
     /// Keys were asked for.
     #[error("asked for {count} key(s) of {root}")]
     Asked {
@@ -321,6 +333,8 @@ pub struct Settings {
     pub maxage: Duration,
     /// How far back `root.reqs` is read at the start; twice `sub_interval` unless set.
     pub history: Option<Duration>,
+    /// Whether only post-quantum exchanges are taken part in, on both sides. What is classical only is refused and reported.
+    pub require_pq: bool,
     /// Whether to ask for keys of roots that our own chain doesn't allow. Such requests can't succeed; for tests and shows.
     pub ask_unauthorised: bool,
 }
@@ -334,6 +348,7 @@ impl Default for Settings {
             long_keyindex: true,
             maxage: Duration::from_secs(86_400),
             history: None,
+            require_pq: false,
             ask_unauthorised: false,
         }
     }
@@ -357,7 +372,7 @@ pub struct NodeSetup {
     pub naming: Naming,
     /// Timing and policy.
     pub settings: Settings,
-    /// Signing keys that this build can use.
+    /// Signing keys, of one type or of several.
     pub keys: Vec<OwnKey>,
     /// Concatenation of all enabled signing public keys in byte form (protocol §4).
     pub node: Vec<u8>,
@@ -384,6 +399,10 @@ pub struct Counters {
     pub requests_ignored: u64,
     /// Secrets that were learned.
     pub secrets_learned: u64,
+    /// Of the requests that were answered: by which exchange.
+    pub answered_by: PerScheme,
+    /// Of the secrets that were learned: by which exchange.
+    pub learned_by: PerScheme,
     /// Replies that were for others.
     pub replies_ignored: u64,
     /// Inputs that were refused.
@@ -392,4 +411,44 @@ pub struct Counters {
     pub dropped: u64,
     /// Changes of the lists and of our chains.
     pub trust_changes: u64,
+}
+
+/// A count for each exchange scheme.
+///
+/// ```
+/// use kafkacrypto::{engine::PerScheme, keys::Scheme};
+/// let mut counts = PerScheme::default();
+/// counts.add(Scheme::X25519MlKem1024, 2);
+/// assert_eq!((counts.of(Scheme::X25519MlKem1024), counts.of(Scheme::X25519)), (2, 0));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PerScheme {
+    /// X25519 alone.
+    pub x25519: u64,
+    /// X25519 with sntrup761.
+    pub x25519_sntrup761: u64,
+    /// X25519 with ML-KEM-1024.
+    pub x25519_mlkem1024: u64,
+}
+
+impl PerScheme {
+    /// The count of a scheme.
+    #[must_use]
+    pub fn of(mut self, scheme: Scheme) -> u64 {
+        *self.place(scheme)
+    }
+
+    /// Counts more of a scheme.
+    pub fn add(&mut self, scheme: Scheme, more: u64) {
+        *self.place(scheme) += more;
+    }
+
+    fn place(&mut self, scheme: Scheme) -> &mut u64 {
+        match scheme {
+            Scheme::X25519 => &mut self.x25519,
+            Scheme::X25519Sntrup761 => &mut self.x25519_sntrup761,
+            Scheme::X25519MlKem1024 => &mut self.x25519_mlkem1024,
+        }
+    }
 }

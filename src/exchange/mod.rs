@@ -47,7 +47,7 @@ pub use outstanding::{Asked, Outstanding};
 pub use reply::{Opened, Reply, ReplyLeaf, reply_leaf};
 pub use request::{RANDOM_BYTES, Request, request_leaf};
 
-use crate::keys::KeyError;
+use crate::keys::{KeyError, Scheme};
 use crate::wire::WireError;
 
 /// Why a request or a reply is refused.
@@ -74,10 +74,31 @@ pub enum ExchangeError {
         /// What was offered.
         offered: String,
     },
+    /// It offers or uses only exchanges that a quantum computer undoes, where policy asks for more.
+    #[error("the {what} has only classical exchanges ({found}), and this node requires post-quantum ones (require_pq)")]
+    Classical {
+        /// "request" or "reply".
+        what: &'static str,
+        /// What it has.
+        found: String,
+    },
     /// The reply names no request of ours, or one that is over.
     #[error("an answer to no open request of this node")]
     NotOurs,
     /// No public half opens the box.
     #[error("the reply doesn't open with this request's keys")]
     DoesNotOpen,
+}
+
+/// Whether any of these withstands a quantum computer.
+fn require_pq(what: &'static str, schemes: impl Iterator<Item = Scheme> + Clone) -> Result<(), ExchangeError> {
+    match schemes.clone().any(Scheme::is_post_quantum) {
+        true => Ok(()),
+        false => Err(ExchangeError::Classical { what, found: names(schemes) }),
+    }
+}
+
+fn names(schemes: impl Iterator<Item = Scheme>) -> String {
+    let names: Vec<String> = schemes.map(|scheme| scheme.to_string()).collect();
+    if names.is_empty() { "none that is known".into() } else { names.join(", ") }
 }

@@ -101,7 +101,16 @@ impl Outstanding {
     pub fn may_answer(&self, bytes: &[u8]) -> bool {
         let randoms: BTreeSet<&[u8]> =
             self.sets.iter().flat_map(|asked| asked.randoms.iter().map(<[u8; 32]>::as_slice)).collect();
-        !randoms.is_empty() && bytes.windows(32).any(|window| randoms.contains(window))
+        if randoms.is_empty() {
+            return false;
+        }
+        // a reply of type 4 has tens of thousands of places to look at, and nearly all begin with other bytes
+        let mut beginnings = vec![false; 1 << 16];
+        for random in &randoms {
+            beginnings.get_mut(beginning(random)).into_iter().for_each(|place| *place = true);
+        }
+        let may_begin = |window: &[u8]| beginnings.get(beginning(window)) == Some(&true);
+        bytes.windows(32).any(|window| may_begin(window) && randoms.contains(window))
     }
 
     /// A set by its number.
@@ -132,6 +141,10 @@ impl Outstanding {
     pub fn iter(&self) -> impl Iterator<Item = &Asked> {
         self.sets.iter()
     }
+}
+
+fn beginning(bytes: &[u8]) -> usize {
+    bytes.first_chunk().map_or(0, |first| usize::from(u16::from_le_bytes(*first)))
 }
 
 /// Sets that may be open for one root.

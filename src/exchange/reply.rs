@@ -1,7 +1,7 @@
 use zeroize::Zeroizing;
 
 use super::request::limits;
-use super::{ExchangeError, Request};
+use super::{ExchangeError, Request, require_pq};
 use crate::chain::{LeafKey, ListedKey, Usage, Verified};
 use crate::keys::{AnswerKey, Ephemeral, KeyIndex, Scheme, SharedSecret};
 use crate::primitives::{secretbox, sha256};
@@ -104,22 +104,36 @@ impl Reply {
         &self.random0
     }
 
+    /// Refuses a reply that was sealed without a post-quantum exchange.
+    ///
+    /// # Errors
+    /// [`ExchangeError::Classical`].
+    pub fn require_pq(&self) -> Result<(), ExchangeError> {
+        require_pq("reply", self.answers.iter().map(AnswerKey::scheme))
+    }
+
     /// Opens the box with the ephemeral keys of the request: the first public half that does, wins.
     ///
     /// # Errors
-    /// [`ExchangeError::DoesNotOpen`]; [`ExchangeError::Wire`] if what was sealed isn't a list.
+    /// [`ExchangeError::DoesNotOpen`]; [`ExchangeError::Key`] if a public half can't be used; [`ExchangeError::Wire`] if what
+    /// was sealed isn't a list.
     pub fn open(&self, root: &Root, ephemerals: &[Ephemeral]) -> Result<Opened, ExchangeError> {
         let halves = self.answers.iter().flat_map(|answer| {
             let same = ephemerals.iter().filter(|mine| mine.offer().scheme() == answer.scheme());
-            same.filter_map(|mine| Some((answer.scheme(), mine.complete(answer).ok()?)))
+            same.map(|mine| (answer.scheme(), mine.complete(answer)))
         });
+        let mut why = ExchangeError::DoesNotOpen;
         for (scheme, shared) in halves {
-            if let Some(plaintext) = self.unseal(root, &shared) {
-                let (pairs, malformed) = decode_pairs(&plaintext)?;
-                return Ok(Opened { pairs, malformed, scheme });
+            match shared.map(|shared| self.unseal(root, &shared)) {
+                Ok(Some(plaintext)) => {
+                    let (pairs, malformed) = decode_pairs(&plaintext)?;
+                    return Ok(Opened { pairs, malformed, scheme });
+                }
+                Ok(None) => {}
+                Err(error) => why = error.into(),
             }
         }
-        Err(ExchangeError::DoesNotOpen)
+        Err(why)
     }
 
     fn unseal(&self, root: &Root, shared: &SharedSecret) -> Option<Zeroizing<Vec<u8>>> {

@@ -1,5 +1,5 @@
-use super::ExchangeError;
-use crate::chain::{LeafKey, ListedKey, Restrictions, Usage, Verified};
+use super::{ExchangeError, names, require_pq};
+use crate::chain::{Description, LeafKey, ListedKey, Restrictions, Usage, Verified};
 use crate::keys::{OfferKey, Scheme};
 use crate::time::UnixTime;
 use crate::topic::Root;
@@ -64,6 +64,13 @@ impl Request {
         Ok(Self { offers, random0: random0.to_vec() })
     }
 
+    /// What an unverified message says its `random0` is: enough to know one again that was answered, and no more.
+    #[must_use]
+    pub fn claimed_random0(message: &[u8]) -> Option<Vec<u8>> {
+        let leaf = Description::of(message).ok()?.elements.pop()?;
+        leaf.certificate.extra_bytes(0).map(<[u8]>::to_vec)
+    }
+
     /// What names the request: the same bytes are answered once.
     #[must_use]
     pub fn random0(&self) -> &[u8] {
@@ -76,11 +83,19 @@ impl Request {
     /// [`ExchangeError::NoCommonScheme`].
     pub fn choose(&self, enabled: &[Scheme]) -> Result<&OfferKey, ExchangeError> {
         let usable = self.offers.iter().find(|offer| enabled.contains(&offer.scheme()));
-        usable.ok_or_else(|| {
-            let offered: Vec<String> = self.offers.iter().map(|offer| offer.scheme().to_string()).collect();
-            let offered = if offered.is_empty() { "none that is known".into() } else { offered.join(", ") };
-            ExchangeError::NoCommonScheme { offered }
-        })
+        usable.ok_or_else(|| ExchangeError::NoCommonScheme { offered: names(self.schemes()) })
+    }
+
+    /// Refuses a request that offers no post-quantum exchange.
+    ///
+    /// # Errors
+    /// [`ExchangeError::Classical`].
+    pub fn require_pq(&self) -> Result<(), ExchangeError> {
+        require_pq("request", self.schemes())
+    }
+
+    fn schemes(&self) -> impl Iterator<Item = Scheme> + Clone {
+        self.offers.iter().map(OfferKey::scheme)
     }
 }
 

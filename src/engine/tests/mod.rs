@@ -3,10 +3,12 @@
 mod asking;
 mod chaos;
 mod crash;
+mod post_quantum;
 mod producing;
 mod trust;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use getrandom::SysRng;
@@ -56,6 +58,9 @@ struct Disk {
 
 struct Node {
     key: SigningKey,
+    /// Further keys, each with its chain.
+    more_keys: Vec<(Arc<SigningKey>, Vec<u8>)>,
+    schemes: Vec<Scheme>,
     settings: Settings,
     legacy: bool,
     disk: Disk,
@@ -106,6 +111,8 @@ impl Sim {
         let (engine, _) = NodeEngine::new(setup(&key, &disk, &Settings::default(), false), self.now);
         let mut node = Node {
             key,
+            more_keys: Vec::new(),
+            schemes: vec![Scheme::X25519],
             settings: Settings::default(),
             legacy: false,
             disk,
@@ -135,7 +142,7 @@ impl Sim {
     /// The node loses all but its disk, and starts again; its application goes on where it was.
     fn restart(&mut self, i: usize) {
         let node = &mut self.nodes[i];
-        let (engine, actions) = NodeEngine::new(setup(&node.key, &node.disk, &node.settings, node.legacy), self.now);
+        let (engine, actions) = NodeEngine::new(node.setup(), self.now);
         (node.engine, node.ratchet) = (engine, None);
         node.reading.clear();
         node.learned.clear();
@@ -214,7 +221,7 @@ impl Sim {
                 let secrets = roots.into_iter().map(|root| (root.clone(), state.root_secret(&root))).collect();
                 return Some(Ok(Outcome::RootSecrets(secrets)));
             }
-            Action::Sign(job) => return Some(Ok(Outcome::Signed(node.key.sign(&job.message)))),
+            Action::Sign(job) => return Some(Ok(Outcome::Signed(node.signer(job.slot).sign(&job.message)))),
             Action::Produce(Draft { topic, key, value }) => {
                 if key.len() + value.len() > self.max_bytes {
                     return Some(Err(Failure::TooLarge("too large".into())));
@@ -318,6 +325,21 @@ impl Sim {
 impl Node {
     fn public(&self) -> &SigningPublicKey {
         self.key.public()
+    }
+
+    fn setup(&self) -> NodeSetup {
+        let mut setup = setup(&self.key, &self.disk, &self.settings, self.legacy);
+        for (slot, (key, chain)) in (1..).zip(&self.more_keys) {
+            setup.keys.push(OwnKey { slot, public: key.public().clone(), chain: chain.clone() });
+        }
+        // an empty one stands for a key that isn't used
+        setup.keys.retain(|key| !key.chain.is_empty());
+        setup.schemes = self.schemes.clone();
+        setup
+    }
+
+    fn signer(&self, slot: usize) -> &SigningKey {
+        if slot == 0 { &self.key } else { &self.more_keys[slot - 1].0 }
     }
 
     /// Durable before it is used, as a seed file is.

@@ -103,6 +103,14 @@ impl NodeBuilder {
         self
     }
 
+    /// Takes part in post-quantum key exchanges only, on both sides: classical ones are neither offered nor answered nor
+    /// accepted, and whoever tries is refused with that reason. `require_pq` of the config does the same; either is enough.
+    #[must_use]
+    pub fn require_pq(mut self, require: bool) -> Self {
+        self.policy.require_pq = require;
+        self
+    }
+
     /// Asks for keys even where our own chain doesn't allow it, which can't succeed: to see how producers refuse.
     #[must_use]
     pub fn ask_unauthorised(mut self, ask: bool) -> Self {

@@ -49,7 +49,9 @@ impl Event {
     /// Writes the event to the log.
     pub(super) fn log(&self) {
         match self {
-            Self::Notice(notice @ (Notice::Asked { .. } | Notice::Answered { .. })) => debug!("{notice}"),
+            Self::Notice(notice @ (Notice::Asked { .. } | Notice::Answered { .. } | Notice::Learned { .. })) => {
+                debug!("{notice}")
+            }
             Self::Notice(notice @ (Notice::ListChanged { .. } | Notice::ChainRenewed { .. })) => info!("{notice}"),
             Self::Notice(notice) => warn!("{notice}"),
             Self::Rejected(Rejection { source, reason }) => warn!(topic = source, "refused: {reason}"),

@@ -25,6 +25,9 @@ use crate::topic::{Root, Topic};
 /// A serializer that needs its first secret steps the machine itself, so that it never depends on another task being
 /// scheduled. The lock is held while files are written, never while a payload is encrypted.
 pub(super) struct Machine {
+    /// Held while waiting for the state: whoever comes back for it right after letting it go, as a flood of records does,
+    /// then comes after those who wait.
+    turn: Mutex<()>,
     state: Mutex<State>,
     keyring: Arc<Keyring>,
     clock: Arc<dyn Clock>,
@@ -80,7 +83,7 @@ impl Machine {
         let Parts { mut store, keyring, clock, signers, ratchet, jobs, events, wake } = parts;
         let (engine, actions) = NodeEngine::new(store.setup()?, clock.now());
         let state = Mutex::new(State { scheduled: None, vain: VecDeque::new(), engine, ratchet, store });
-        let machine = Self { state, keyring, clock, signers, jobs, events, wake };
+        let machine = Self { turn: Mutex::new(()), state, keyring, clock, signers, jobs, events, wake };
         machine.perform(&mut machine.lock(), actions);
         Ok(machine)
     }
@@ -254,6 +257,7 @@ impl Machine {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

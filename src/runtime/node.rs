@@ -307,7 +307,7 @@ impl Node {
             naming: naming.clone(),
             wake,
             busy: AtomicUsize::new(0),
-            signing: Arc::new(Semaphore::new(SIGNERS)),
+            signing: Arc::new(Semaphore::new(signing_at_once())),
         });
         let (stop, stopped) = watch::channel(false);
         let restarts = Arc::new(AtomicU64::new(0));
@@ -431,8 +431,14 @@ fn panic_text(failed: tokio::task::JoinError) -> String {
 /// Events that a listener may be behind.
 const EVENTS: usize = 1024;
 
-/// Signatures that are made at once.
-const SIGNERS: usize = 2;
+/// Signatures that are made at once: one of type 4 takes tens of milliseconds of a core, and one core is left to others.
+fn signing_at_once() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    cores.saturating_sub(1).clamp(1, MAX_SIGNERS)
+}
+
+/// Signatures that are made at once, at most.
+const MAX_SIGNERS: usize = 4;
 
 /// How long until a background that failed is started again, for the first time; then twice as long each time.
 const RESTART_AFTER: Duration = Duration::from_millis(500);

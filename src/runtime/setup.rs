@@ -11,7 +11,7 @@ use super::node_files::{List, NodeFiles};
 use crate::chain::{self, Extra, LeafKey, Restrictions, TEMPORARY_ROOT_SEED, TrustLists, Usage};
 use crate::engine::{Change, NodeSetup, OwnKey, Settings};
 use crate::error::{Error, ErrorKind};
-use crate::keys::{SigningKey, SigningPublicKey};
+use crate::keys::{Scheme, SigningKey, SigningPublicKey};
 use crate::store::OldKeys;
 use crate::store::config::NodeSettings;
 use crate::time::UnixTime;
@@ -31,6 +31,8 @@ pub(super) struct Policy {
     pub(super) own_signers: Option<Vec<(usize, SigningPublicKey)>>,
     pub(super) allow_unprovisioned: bool,
     pub(super) ask_unauthorised: bool,
+    /// Also if the config doesn't ask for it.
+    pub(super) require_pq: bool,
     pub(super) history: Option<std::time::Duration>,
 }
 
@@ -78,14 +80,14 @@ impl FileStore {
 impl NodeStore for FileStore {
     fn setup(&mut self) -> Result<NodeSetup, Error> {
         self.with(|files| {
-            let settings = files.settings();
+            let settings = engine_settings(files.settings(), &self.policy);
             Ok(NodeSetup {
-                naming: naming(settings),
-                settings: engine_settings(settings, &self.policy),
+                naming: naming(files.settings()),
                 keys: self.own_keys(files)?,
                 node: files.node_bytes(),
                 lists: trust_lists(files),
-                schemes: files.key_file().schemes(),
+                schemes: schemes(files, settings.require_pq)?,
+                settings,
                 legacy: files.key_file().legacy(),
                 old_keys: old_keys(files)?.entries,
                 can_produce: true,
@@ -127,8 +129,22 @@ fn engine_settings(settings: &NodeSettings, policy: &Policy) -> Settings {
         long_keyindex: settings.mgmt_long_keyindex,
         maxage: settings.max_age,
         history: Some(policy.history.unwrap_or(settings.crypto_reqs_lookback)),
+        require_pq: settings.require_pq || policy.require_pq,
         ask_unauthorised: policy.ask_unauthorised,
     }
+}
+
+/// The exchanges of the key file, which must have a post-quantum one if that is required.
+fn schemes(files: &NodeFiles, require_pq: bool) -> Result<Vec<Scheme>, Error> {
+    let schemes = files.key_file().schemes();
+    if require_pq && !schemes.iter().any(|scheme| scheme.is_post_quantum()) {
+        let path = files.key_path().display();
+        let text = format!(
+            "{path} has no post-quantum exchange, and require_pq asks for one; run `kafkacrypto key enable-pq` for this node"
+        );
+        return Err(Error::new(ErrorKind::Configuration, text));
+    }
+    Ok(schemes)
 }
 
 fn trust_lists(files: &NodeFiles) -> TrustLists {

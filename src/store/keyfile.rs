@@ -168,6 +168,13 @@ impl KeyFile {
         self
     }
 
+    /// The same file, with requests also sent in the oldest form, or not.
+    #[must_use]
+    pub fn with_legacy(mut self, legacy: bool) -> Self {
+        self.legacy = legacy;
+        self
+    }
+
     /// Whether requests are also sent in the oldest form.
     #[must_use]
     pub fn legacy(&self) -> bool {

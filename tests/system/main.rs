@@ -12,16 +12,18 @@
 //! | 6 | old chains, self-revocations as new chains | sim `trust::only_a_later_chain_replaces_ours` |
 //! | 7 | a restored or cloned seed | sim `producing::a_restored_seed_…`; system `restarts::a_seed_restored_…`, `a_cloned_node_…` |
 //! | 8 | a claimed key index | sim `asking::both_secrets_are_kept_…`; system `trust::a_claimed_index_…` |
-//! | 9 | replayed and flooded requests | sim `asking::a_replayed_request_…`, `a_flood_of_one_signer_…`, `requests_that_nobody_could_mean_…` |
+//! | 9 | replayed and flooded requests | sim `asking::a_replayed_request_…`, `a_flood_of_one_signer_…`, `requests_that_nobody_could_mean_…`; `src/chain/tests.rs` `of_a_type_4_chain_…`, `what_is_remembered_…` |
 //! | 10 | garbage that names unknown indices | system `trust::garbage_doesnt_stall_…`; `src/keyring/tests.rs` |
 //! | 11 | secrets in `Debug` and files | sim `producing::no_secret_stands_in_…`; `src/exchange/tests.rs`; `src/files/tests.rs` for modes and links |
 //! | 12 | kill at any instruction | sim `crash::*`; system `restarts::*`; `src/files/tests.rs` |
 //! | 13 | a wrong clock | sim `trust::before_the_clock_is_set_…`, `a_clock_that_falls_back_…`, `records_from_the_future_…`, `producing::a_secret_made_before_…` |
 //! | 14 | injected plaintext | system `trust::what_is_injected_or_changed_…`; `src/message/tests.rs` |
 //! | 15 | key topics with several partitions | system `roles::key_topics_with_several_partitions_…` |
+//! | 16 | a push for a weaker exchange | sim `post_quantum::who_requires_…`; system `post_quantum::who_requires_…` |
 //! | 17 | files shared with another process | system `restarts::files_are_held_…`; `src/files/tests.rs`, `tests/python_peer.rs` for Python's locks |
 
 mod faults;
+mod post_quantum;
 mod restarts;
 mod roles;
 mod supervisor;

@@ -19,8 +19,10 @@ mod group;
 mod net;
 mod protocol;
 pub mod record;
+mod security;
 
 pub use cluster::Client;
 pub use config::Config;
 pub use error::{Error, ErrorKind};
 pub use group::{Assignor, GroupProtocol, GroupSettings, Rebalance};
+pub use security::{Hidden, SaslMechanism, SecurityProtocol, Token, TokenError, TokenSource};

@@ -2,7 +2,11 @@
 //!
 //! It reads settings and never a socket, and never shows a secret. It owns no bytes of the protocol.
 
+mod security;
+
 use std::time::Duration;
+
+use super::security::SecuritySettings;
 
 /// How to reach a cluster.
 ///
@@ -23,6 +27,7 @@ pub struct Config {
     idle_timeout: Duration,
     max_frame_bytes: usize,
     max_request_bytes: usize,
+    security: SecuritySettings,
 }
 
 impl Config {
@@ -39,6 +44,7 @@ impl Config {
             idle_timeout: Duration::from_secs(540),
             max_frame_bytes: 100 * 1024 * 1024,
             max_request_bytes: 1024 * 1024,
+            security: SecuritySettings::default(),
         }
     }
 
@@ -95,6 +101,10 @@ impl Config {
     /// The addresses.
     pub fn bootstrap(&self) -> &[String] {
         &self.bootstrap
+    }
+
+    pub(in crate::kafka) fn security(&self) -> &SecuritySettings {
+        &self.security
     }
 
     pub(in crate::kafka) fn name(&self) -> &str {

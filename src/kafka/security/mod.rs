@@ -14,12 +14,10 @@ mod secret;
 mod settings;
 mod tls;
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 
 pub(in crate::kafka) use sasl::driver::RoundTrip;
 pub use sasl::{Token, TokenError, TokenSource};
@@ -28,10 +26,9 @@ pub(in crate::kafka) use settings::{Pem, SecuritySettings, Tokens};
 pub use settings::{SaslMechanism, SecurityProtocol};
 
 use super::config::Config;
-use super::error::{Error, ErrorKind};
+use super::error::Error;
 use super::net::stream::BoxStream;
 use sasl::driver::Credentials;
-use tls::explain;
 
 /// How the connections of one client are secured: its settings checked, its files read.
 #[derive(Clone)]
@@ -51,12 +48,9 @@ impl Security {
 
     /// A TCP connection with TLS around it, when that is wanted. `host` is the name that the certificate must have.
     pub(in crate::kafka) async fn wrap(&self, tcp: TcpStream, host: &str) -> Result<BoxStream, Error> {
-        let Some(tls) = &self.tls else { return Ok(Box::new(tcp)) };
-        let address = tcp.peer_addr().map_or_else(|_| host.to_owned(), |address| format!("{host}:{}", address.port()));
-        let name = explain::server_name(host)?;
-        match TlsConnector::from(Arc::clone(tls)).connect(name, tcp).await {
-            Ok(stream) => Ok(Box::new(stream)),
-            Err(error) => Err(explain::handshake(&error, &address, self.has_certificate())),
+        match &self.tls {
+            Some(tls) => tls::connect(Arc::clone(tls), tcp, host).await,
+            None => Ok(Box::new(tcp)),
         }
     }
 
@@ -69,26 +63,6 @@ impl Security {
         }
     }
 
-    /// What an error of a secured connection means when it comes after the handshake: under TLS 1.3 a broker refuses a
-    /// client's certificate only then. `None` for what is about the network.
-    pub(in crate::kafka) fn explain(&self, error: &io::Error, address: &str) -> Option<Error> {
-        self.tls.as_ref()?;
-        explain::later(error, address, self.has_certificate())
-    }
-
-    /// What it means that an answer starts with these bytes, when they are no length that a broker would send.
-    pub(in crate::kafka) fn odd_answer(&self, start: [u8; 4], address: &str) -> Option<Error> {
-        let text = match start {
-            [0x15 | 0x16, 3, 0..=4, _] => format!(
-                "{address} speaks TLS, and we don't; set security_protocol to SSL or SASL_SSL, or give the port of a \
-                 plain listener"
-            ),
-            [b'H', b'T', b'T', b'P'] => format!("{address} is a web server; give the port of a Kafka broker"),
-            _ => return None,
-        };
-        Some(Error::new(ErrorKind::NotKafka, text))
-    }
-
     /// What it may mean that a broker closes a connection at its first request.
     pub(in crate::kafka) fn suspicion(&self) -> &'static str {
         match (&self.tls, &self.credentials) {
@@ -98,23 +72,20 @@ impl Security {
             (Some(_), Some(_)) => "perhaps it wants a client certificate",
         }
     }
-
-    fn has_certificate(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| tls.client_auth_cert_resolver.has_certs())
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kafka::error::ErrorKind;
 
     #[test]
-    fn answers_that_are_no_frames_are_recognised() {
+    fn what_a_broker_may_want_is_what_it_does_not_get() {
         let plain = Security::new(&Config::new(["b"])).unwrap();
-        let told = |start| plain.odd_answer(start, "b:9093").map(|error| error.to_string()).unwrap_or_default();
-        assert!(told([0x15, 3, 3, 0]).contains("speaks TLS"));
-        assert!(told(*b"HTTP").contains("web server"));
-        assert_eq!(told([0, 0, 1, 0]), "");
         assert!(plain.suspicion().contains("TLS") && plain.suspicion().contains("SASL_PLAINTEXT"));
+        let sasl = Config::new(["b"]).security_protocol(SecurityProtocol::SaslPlaintext);
+        assert_eq!(Security::new(&sasl).err().map(|error| error.kind()), Some(ErrorKind::Config));
+        let sasl = sasl.sasl_mechanism(SaslMechanism::Plain).sasl_plain_username("a").sasl_plain_password("b");
+        assert!(!Security::new(&sasl).unwrap().suspicion().contains("credentials"));
     }
 }

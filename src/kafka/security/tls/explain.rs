@@ -8,64 +8,61 @@ use rustls::{AlertDescription as Alert, CertificateError as Bad, Error as Tls};
 use crate::kafka::error::{Error, ErrorKind};
 
 /// The name that a certificate must have.
-pub(in crate::kafka::security) fn server_name(host: &str) -> Result<ServerName<'static>, Error> {
+pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, Error> {
     let name = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     let bad = |_| Error::new(ErrorKind::Config, format!("{host:?} can't be a name in a certificate"));
     ServerName::try_from(name).map_err(bad)
 }
 
 /// Why a handshake failed.
-pub(in crate::kafka::security) fn handshake(error: &io::Error, address: &str, has_certificate: bool) -> Error {
+pub(super) fn handshake(error: &io::Error, has_certificate: bool) -> Error {
     match tls(error) {
-        Some(error) => explain(error, address, has_certificate),
+        Some(error) => explain(error, has_certificate),
         None if error.kind() == io::ErrorKind::UnexpectedEof || error.kind() == io::ErrorKind::ConnectionReset => {
-            let text = format!(
-                "{address} closed the connection when we began with TLS: a plain listener does that (set \
-                 security_protocol to PLAINTEXT or SASL_PLAINTEXT, or give the port of a TLS listener), or a broker \
-                 that is going away"
-            );
+            let text = "the connection was closed when we began with TLS, as by a plain listener (set security_protocol \
+                        to PLAINTEXT or SASL_PLAINTEXT, or give the port of a TLS listener) or by a broker that is \
+                        shutting down";
             Error::new(ErrorKind::Unreachable, text)
         }
-        None => Error::new(ErrorKind::Unreachable, format!("the TLS handshake with {address} broke ({error})")),
+        None => Error::new(ErrorKind::Unreachable, format!("the TLS handshake broke: {error}")),
     }
 }
 
 /// What an error after the handshake means, when it is one of TLS.
-pub(in crate::kafka::security) fn later(error: &io::Error, address: &str, has_certificate: bool) -> Option<Error> {
-    tls(error).map(|error| explain(error, address, has_certificate))
+pub(super) fn later(error: &io::Error, has_certificate: bool) -> Option<Error> {
+    tls(error).map(|error| explain(error, has_certificate))
 }
 
 fn tls(error: &io::Error) -> Option<&Tls> {
     error.get_ref()?.downcast_ref()
 }
 
-fn explain(error: &Tls, address: &str, has_certificate: bool) -> Error {
+fn explain(error: &Tls, has_certificate: bool) -> Error {
     let (kind, text) = match error {
         Tls::InvalidCertificate(bad) => {
-            (ErrorKind::Authentication, format!("the certificate of {address} is not accepted: {}", certificate(bad)))
+            (ErrorKind::Authentication, format!("the broker's certificate is not accepted: {}", certificate(bad)))
         }
         Tls::AlertReceived(alert) if is_about_certificate(*alert) => {
-            (ErrorKind::Authentication, refused(*alert, address, has_certificate))
+            (ErrorKind::Authentication, refused(*alert, has_certificate))
         }
         Tls::AlertReceived(Alert::ProtocolVersion) | Tls::PeerIncompatible(_) => (
             ErrorKind::Unsupported,
             format!(
-                "{address} and we have no version or cipher of TLS in common ({error}); allow TLS 1.2 or 1.3 there"
+                "the broker and we have no version or cipher of TLS in common ({error}); allow TLS 1.2 or 1.3 there"
             ),
         ),
         Tls::AlertReceived(Alert::HandshakeFailure | Alert::InsufficientSecurity) => (
             ErrorKind::Authentication,
             format!(
-                "{address} refused the handshake ({error}); it may want a client certificate, or a cipher that we lack"
+                "the broker refused the TLS handshake ({error}); it may want a client certificate, or a cipher that we \
+                 lack"
             ),
         ),
         Tls::InvalidMessage(_) => (
             ErrorKind::NotKafka,
-            format!(
-                "{address} doesn't speak TLS; set security_protocol to PLAINTEXT or SASL_PLAINTEXT, or give the port of a TLS listener"
-            ),
+            "who answers there doesn't speak TLS, and security_protocol says that it does".to_owned(),
         ),
-        _ => (ErrorKind::Disconnected, format!("TLS with {address} failed ({error})")),
+        _ => (ErrorKind::Disconnected, format!("TLS failed: {error}")),
     };
     Error::new(kind, text)
 }
@@ -114,12 +111,12 @@ fn is_about_certificate(alert: Alert) -> bool {
     )
 }
 
-fn refused(alert: Alert, address: &str, has_certificate: bool) -> String {
+fn refused(alert: Alert, has_certificate: bool) -> String {
     if has_certificate {
         return format!(
-            "{address} refused our certificate ({alert:?}); have ssl_certfile signed by an authority that the broker \
+            "the broker refused our certificate ({alert:?}); have ssl_certfile signed by an authority that the broker \
              knows, with its whole chain in the file, and look whether it has expired"
         );
     }
-    format!("{address} wants a client certificate ({alert:?}); set ssl_certfile and ssl_keyfile")
+    format!("the broker wants a client certificate ({alert:?}); set ssl_certfile and ssl_keyfile")
 }

@@ -2,10 +2,11 @@
 //!
 //! Never: a certificate that isn't signed by a known authority, old versions, or a key in an error.
 
-pub(super) mod explain;
+mod explain;
 mod key;
 mod pem;
 mod provider;
+mod stream;
 mod verify;
 
 use std::sync::Arc;
@@ -13,15 +14,27 @@ use std::sync::Arc;
 use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 use super::settings::{Pem, TlsSettings};
 use crate::kafka::error::{Error, ErrorKind};
+use crate::kafka::net::stream::BoxStream;
 
 /// What the settings come to.
 pub(super) fn client_config(settings: &TlsSettings) -> Result<Arc<ClientConfig>, Error> {
     match &settings.custom {
         Some(custom) => Ok(Arc::clone(custom)),
         None => build(settings, provider::best()).map(Arc::new),
+    }
+}
+
+/// Puts TLS around a connection. `host` is the name that the broker's certificate must have.
+pub(super) async fn connect(config: Arc<ClientConfig>, tcp: TcpStream, host: &str) -> Result<BoxStream, Error> {
+    let has_certificate = config.client_auth_cert_resolver.has_certs();
+    match TlsConnector::from(config).connect(explain::server_name(host)?, tcp).await {
+        Ok(tls) => Ok(Box::new(stream::Stream::new(tls, has_certificate))),
+        Err(error) => Err(explain::handshake(&error, has_certificate)),
     }
 }
 

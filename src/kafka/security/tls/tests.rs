@@ -6,8 +6,8 @@ use super::*;
 
 fn told(error: Tls, has_certificate: bool) -> (ErrorKind, bool, String) {
     let error = io::Error::new(io::ErrorKind::InvalidData, error);
-    let told = explain::handshake(&error, "broker:9093", has_certificate);
-    assert_eq!(explain::later(&error, "broker:9093", has_certificate), Some(told.clone()));
+    let told = explain::handshake(&error, has_certificate);
+    assert_eq!(explain::later(&error, has_certificate), Some(told.clone()));
     (told.kind(), told.is_retriable(), told.to_string())
 }
 
@@ -24,7 +24,7 @@ fn refused_certificates_are_not_tried_again() {
     ] {
         let (kind, retriable, text) = told(error, mine);
         assert_eq!((kind, retriable), (ErrorKind::Authentication, false), "{text}");
-        assert!(text.contains(wanted) && text.contains("broker:9093"), "{text}");
+        assert!(text.contains(wanted), "{text}");
     }
 }
 
@@ -41,8 +41,8 @@ fn who_speaks_no_tls_or_another_one_is_told_apart() {
 #[test]
 fn what_is_about_the_network_stays_so() {
     let error = io::Error::from(io::ErrorKind::UnexpectedEof);
-    assert_eq!(explain::later(&error, "b:1", true), None);
-    let told = explain::handshake(&error, "b:1", true);
+    assert_eq!(explain::later(&error, true), None);
+    let told = explain::handshake(&error, true);
     assert!(told.is_retriable() && told.to_string().contains("plain listener"), "{told}");
 }
 

@@ -393,42 +393,4 @@ fn bare(bytes: &[u8]) -> Result<ExchangeKey, KeyError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(bytes: &[u8]) -> Result<ExchangeKey, KeyError> {
-        read_all(bytes, "key", ExchangeKey::decode)
-    }
-
-    #[test]
-    fn hybrids_are_read_and_kept() {
-        for (version, length, offer) in [(2, 1158, true), (3, 1039, false), (5, 1568, true), (6, 1568, false)] {
-            let mut out = Writer::new();
-            encode(&mut out, version, &[1; 32], &vec![2; length]);
-            let bytes = out.finish();
-            let key = read(&bytes).unwrap();
-            let mut again = Writer::new();
-            key.encode(&mut again);
-            assert_eq!(again.finish(), bytes);
-            assert_eq!(key.clone().into_offer().is_some(), offer);
-            assert_eq!(key.into_answer().is_some(), !offer);
-        }
-    }
-
-    #[test]
-    fn wrong_lengths_and_versions_are_refused() {
-        let mut short = Writer::new();
-        encode(&mut short, 5, &[1; 32], &[2; 1567]);
-        assert!(matches!(read(&short.finish()), Err(KeyError::Length { expected: 1568, found: 1567, .. })));
-        let mut unknown = Writer::new();
-        encode(&mut unknown, 9, &[1; 32], &[]);
-        assert_eq!(read(&unknown.finish()), Err(KeyError::UnknownVersion(9)));
-        assert!(matches!(read(b"\xc4\x02ab"), Err(KeyError::Length { expected: 32, found: 2, .. })));
-    }
-
-    #[test]
-    fn low_order_points_give_no_secret() {
-        let mine = Ephemeral::from_x25519(Secret::filled(|s| s.fill(5)));
-        assert_eq!(mine.complete(&AnswerKey::from_x25519([0; 32])).unwrap_err(), KeyError::LowOrder);
-    }
-}
+mod tests;

@@ -365,39 +365,4 @@ const WHAT: &str = "secret signing key";
 const ARRAY_OF_2: u8 = 0x92;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_form_of_a_public_key_is_read() {
-        let hybrid = SigningPublicKey::Ed25519SlhDsa { ed25519: [1; 32], slh_dsa: [2; 32] };
-        let single = SigningPublicKey::Ed25519([1; 32]);
-        let read = |bytes: &[u8]| read_all(bytes, "key", SigningPublicKey::decode).unwrap();
-        let mut out = Writer::new();
-        hybrid.encode(&mut out);
-        assert_eq!(read(&out.finish()), hybrid);
-        let mut wrapped = Writer::new();
-        wrapped.bin(&hybrid.to_bytes());
-        assert_eq!(read(&wrapped.finish()), hybrid);
-        let mut typed = Writer::new();
-        typed.array(2).uint(1).bin(&[1; 32]);
-        assert_eq!(read(&typed.finish()), single);
-        let mut text = Writer::new();
-        text.str_bytes(&[1; 32]);
-        assert_eq!(read(&text.finish()), single);
-    }
-
-    #[test]
-    fn unknown_types_are_told_from_damage() {
-        assert_eq!(SigningPublicKey::from_bytes(b"\x92\x09\xc0"), Err(KeyError::UnknownVersion(9)));
-        assert!(matches!(SigningPublicKey::from_bytes(&[1; 31]), Err(KeyError::Wire(_))));
-    }
-
-    #[test]
-    fn secrets_survive_and_stay_unseen() {
-        let key = SigningKey::from_ed25519_seed(&[9; 32]);
-        let read = SigningKey::from_bytes(key.to_bytes().expose()).unwrap();
-        assert_eq!(read.public(), key.public());
-        assert!(!format!("{key:?}").contains(&hex::encode([9; 8])));
-    }
-}
+mod tests;

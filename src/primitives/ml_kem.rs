@@ -16,7 +16,7 @@ fn generate(rng: &mut dyn rand_core::CryptoRng) -> (SecretBytes, Vec<u8>) {
 }
 
 /// From `d ‖ z`.
-fn from_seed(seed: &Secret<64>) -> (SecretBytes, Vec<u8>) {
+pub(super) fn from_seed(seed: &Secret<64>) -> (SecretBytes, Vec<u8>) {
     scrubbed(|| {
         let pair = imp::generate_key_pair(*seed.expose());
         (SecretBytes::from_slice(pair.sk()), pair.pk().to_vec())
@@ -37,7 +37,7 @@ fn encapsulate(public: &[u8], rng: &mut dyn rand_core::CryptoRng) -> Option<Enca
 }
 
 /// With the given randomness. FIPS 203 §7.2: a public key whose numbers aren't below the modulus is refused.
-fn encapsulate_with(public: &[u8], seed: &Secret<32>) -> Option<Encapsulated> {
+pub(super) fn encapsulate_with(public: &[u8], seed: &Secret<32>) -> Option<Encapsulated> {
     let public = imp::MlKem1024PublicKey::try_from(public).ok()?;
     if !imp::validate_public_key(&public) {
         return None;

@@ -13,3 +13,6 @@ pub(crate) mod sha256;
 pub(crate) mod slh_dsa;
 pub(crate) mod sntrup761;
 pub(crate) mod x25519;
+
+#[cfg(test)]
+mod tests;

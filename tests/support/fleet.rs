@@ -30,6 +30,22 @@ pub struct Keys {
     pub legacy: bool,
 }
 
+impl Keys {
+    /// {type 1, 4, both} × {[1], [2], [5], [5, 2, 1], legacy}.
+    pub fn every_kind() -> Vec<Self> {
+        let forms: [(&[u64], bool); 5] =
+            [(&[1], false), (&[2], false), (&[5], false), (&[5, 2, 1], false), (&[1], true)];
+        let (one, four) = (SigningType::Ed25519, SigningType::Ed25519SlhDsa);
+        let types: [&[SigningType]; 3] = [&[one], &[four], &[one, four]];
+        let kind = |types: &[SigningType], (versions, legacy): (&[u64], bool)| Self {
+            types: types.to_vec(),
+            versions: versions.to_vec(),
+            legacy,
+        };
+        types.iter().flat_map(|types| forms.map(|form| kind(types, form))).collect()
+    }
+}
+
 impl Fleet {
     /// A fleet of its own.
     pub fn new() -> Self {

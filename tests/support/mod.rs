@@ -24,7 +24,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use broker::Broker;
 pub use cluster::Cluster;
-pub use peer::{Peer, Python};
+pub use peer::{Peer, Plain, Python, PythonFleet};
 
 /// The root password that every side of the tests provisions with.
 pub const ROOT_PASSWORD: &str = "correct horse battery staple";

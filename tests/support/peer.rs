@@ -3,9 +3,12 @@
 //! Each call is a process of its own. Its stdout is read by a thread, its stderr goes to the test's own; it is killed
 //! when the value is dropped.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -72,11 +75,70 @@ impl Python {
         peer
     }
 
+    /// Many nodes behind one process.
+    pub fn fleet(&self) -> PythonFleet {
+        let mut peer = self.run(&["fleet"]);
+        peer.ready();
+        PythonFleet { peer: Mutex::new(peer), answers: Mutex::default(), last_id: AtomicU64::new(0) }
+    }
+
     /// Holds the lock on a config until it is dropped.
     pub fn hold(&self, config: &Path) -> Peer {
         let mut peer = self.run(&["hold", path(config)]);
         peer.ready();
         peer
+    }
+}
+
+/// A record's key and value, in clear.
+pub type Plain = (Option<Vec<u8>>, Option<Vec<u8>>);
+
+/// Many Python nodes, to be used by several threads at once. They end when it is dropped.
+pub struct PythonFleet {
+    peer: Mutex<Peer>,
+    answers: Mutex<BTreeMap<u64, Value>>,
+    last_id: AtomicU64,
+}
+
+impl PythonFleet {
+    /// A producer sends records, and goes on answering requests for their keys.
+    pub fn send(&self, config: &Path, topic: &str, records: &[Plain]) {
+        let part = |part: &Option<Vec<u8>>| part.as_ref().map(hex::encode);
+        let records: Vec<_> =
+            records.iter().map(|(key, value)| json!({"key": part(key), "value": part(value)})).collect();
+        let count = records.len();
+        let answer = self.job(json!({"config": path(config), "topic": topic, "send": records}), PATIENCE);
+        assert_eq!(answer["sent"], count, "{answer}");
+    }
+
+    /// What a consumer could read of the first `count` records of a topic.
+    pub fn read(&self, config: &Path, topic: &str, count: usize, within: Duration) -> Vec<Plain> {
+        let job = json!({"config": path(config), "topic": topic, "count": count, "timeout": within.as_secs_f64()});
+        let answer = self.job(job, within + PATIENCE);
+        let part = |part: &Value| part.as_str().map(|text| hex::decode(text).expect("hex"));
+        let records = answer["records"].as_array().unwrap_or_else(|| panic!("{answer}"));
+        records.iter().map(|record| (part(&record["key"]), part(&record["value"]))).collect()
+    }
+
+    fn job(&self, mut job: Value, within: Duration) -> Value {
+        let id = self.last_id.fetch_add(1, Ordering::Relaxed);
+        job["id"] = id.into();
+        self.peer.lock().expect("no thread failed").write(&job);
+        let started = Instant::now();
+        while started.elapsed() < within {
+            // whoever reads a line puts it where its owner finds it
+            let line = self.peer.lock().expect("no thread failed").try_line(Duration::from_millis(10));
+            let mut answers = self.answers.lock().expect("no thread failed");
+            if let Some(line) = line {
+                answers.insert(line["id"].as_u64().expect("an id"), line);
+            }
+            if let Some(answer) = answers.remove(&id) {
+                return answer;
+            }
+            drop(answers);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("peer.py said nothing of {job} within {within:?}");
     }
 }
 

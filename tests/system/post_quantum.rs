@@ -16,13 +16,6 @@ fn keys(types: &[SigningType], versions: &[u64], legacy: bool) -> Keys {
     Keys { types: types.to_vec(), versions: versions.to_vec(), legacy }
 }
 
-/// {type 1, 4, both} × {[1], [2], [5], [5, 2, 1], legacy}.
-fn cells() -> Vec<Keys> {
-    let forms: [(&[u64], bool); 5] = [(&[1], false), (&[2], false), (&[5], false), (&[5, 2, 1], false), (&[1], true)];
-    let types: [&[SigningType]; 3] = [&[ONE], &[FOUR], &[ONE, FOUR]];
-    types.iter().flat_map(|types| forms.map(|(versions, legacy)| keys(types, versions, legacy))).collect()
-}
-
 async fn pair(broker: &Broker, fleet: &Fleet, producer: &Keys, consumer: &Keys) -> (Node, Node) {
     let producer = fleet.node_of("p", NodeRole::Producer, &["lab"], producer, |_| {});
     let consumer = fleet.node_of("c", NodeRole::Consumer, &["lab"], consumer, |_| {});
@@ -44,7 +37,7 @@ async fn every_kind_of_node_agrees_with_its_kind() {
     let start = Instant::now();
     // a few at a time, so that none has to wait longer than it is patient
     let turns = Arc::new(tokio::sync::Semaphore::new(4));
-    let cells = cells().into_iter().map(|kind| {
+    let cells = Keys::every_kind().into_iter().map(|kind| {
         let turns = turns.clone();
         tokio::spawn(async move {
             let _turn = turns.acquire_owned().await;

@@ -10,21 +10,21 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use super::backoff::{Backoff, random};
-use crate::kafka::config::Config;
 use crate::kafka::error::{Error, ErrorKind};
 use crate::kafka::net::connection::{Connection, Limits};
-use crate::kafka::net::dial::dial;
+use crate::kafka::net::dial::Dialer;
 
 /// A connection that comes and goes.
 pub(in crate::kafka) struct Link {
     address: String,
+    dialer: Arc<Dialer>,
     state: Mutex<State>,
     changed: Notify,
 }
 
 impl Link {
-    pub(in crate::kafka) fn new(address: &str, config: &Config) -> Arc<Self> {
-        let times = config.times();
+    pub(in crate::kafka) fn new(address: &str, dialer: &Arc<Dialer>) -> Arc<Self> {
+        let times = dialer.config().times();
         let state = State {
             now: Now::Down,
             backoff: Backoff::new(times.first_backoff, times.most_backoff),
@@ -33,22 +33,19 @@ impl Link {
             patience: PATIENCE,
             silent: None,
         };
-        Arc::new(Self { address: address.to_owned(), state: Mutex::new(state), changed: Notify::new() })
+        let (address, dialer) = (address.to_owned(), dialer.clone());
+        Arc::new(Self { address, dialer, state: Mutex::new(state), changed: Notify::new() })
     }
 
     /// The connection, within the deadline. Fails when dialling fails while we wait, and at once when there is no use
     /// in trying.
-    pub(in crate::kafka) async fn connection(
-        self: &Arc<Self>,
-        config: &Config,
-        deadline: Instant,
-    ) -> Result<Connection, Error> {
+    pub(in crate::kafka) async fn connection(self: &Arc<Self>, deadline: Instant) -> Result<Connection, Error> {
         let seen = self.state().failures;
         loop {
             let changed = self.changed.notified();
             let mut changed = std::pin::pin!(changed);
             changed.as_mut().enable();
-            let until = match self.look(config, seen)? {
+            let until = match self.look(seen)? {
                 Look::Open(connection) => return Ok(connection),
                 Look::Wait(until) => until.min(deadline),
                 Look::Dialling => deadline,
@@ -83,7 +80,7 @@ impl Link {
         }
     }
 
-    fn look(self: &Arc<Self>, config: &Config, seen: u64) -> Result<Look, Error> {
+    fn look(self: &Arc<Self>, seen: u64) -> Result<Look, Error> {
         let mut state = self.state();
         let now = Instant::now();
         match &state.now {
@@ -106,15 +103,16 @@ impl Link {
         }
         let patience = state.patience;
         drop(state);
-        tokio::spawn(self.clone().dial(config.clone(), patience));
+        tokio::spawn(self.clone().dial(patience));
         Ok(Look::Dialling)
     }
 
-    async fn dial(self: Arc<Self>, config: Config, patience: Duration) {
+    async fn dial(self: Arc<Self>, patience: Duration) {
         // Whatever happens to this task, nobody waits for it in vain.
         let mut outcome = Outcome { link: &self, result: Err(cut_short()) };
+        let config = self.dialer.config();
         let times = config.times();
-        let dialed = dial(&self.address, &config, Instant::now() + times.setup).await;
+        let dialed = self.dialer.dial(&self.address, Instant::now() + times.setup).await;
         let limits = Limits { patience, idle: times.idle };
         outcome.result = dialed.map(|dialed| Connection::start(dialed, config.name(), limits));
     }

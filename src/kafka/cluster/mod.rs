@@ -35,6 +35,8 @@ pub(in crate::kafka) use throttle::Throttled;
 
 use super::config::Config;
 use super::error::{Error, ErrorKind, escaped};
+use super::net::connection::Connection;
+use super::net::dial::Dialer;
 
 /// A cluster. Clones share its connections, which belong to the tokio runtime that they were made on.
 ///
@@ -63,7 +65,7 @@ pub(in crate::kafka) enum Target {
 }
 
 struct Inner {
-    config: Config,
+    dialer: Arc<Dialer>,
     peers: Peers,
     topics: Mutex<Topics>,
     coordinators: Mutex<Coordinators>,
@@ -81,14 +83,15 @@ impl Client {
         }
         let times = config.times();
         let backoff = Backoff::new(times.first_backoff, times.most_backoff);
+        let dialer = Arc::new(Dialer::new(config)?);
         Ok(Self(Arc::new(Inner {
-            peers: Peers::new(&config),
+            peers: Peers::new(dialer.clone()),
             topics: Mutex::new(Topics::new(times.metadata_max_age, backoff)),
             coordinators: Mutex::default(),
             asking: tokio::sync::Mutex::default(),
             controller: AtomicI32::new(NOBODY),
             closed: AtomicBool::new(false),
-            config,
+            dialer,
         })))
     }
 
@@ -105,7 +108,7 @@ impl Client {
     }
 
     pub(in crate::kafka) fn config(&self) -> &Config {
-        &self.0.config
+        self.0.dialer.config()
     }
 
     /// One request to one broker; `build` gets the highest version that both sides speak. Answers with the response
@@ -236,19 +239,14 @@ impl Client {
     }
 
     /// A connection to who is meant.
-    async fn reach(
-        &self,
-        to: Target,
-        lane: Lane,
-        deadline: Instant,
-    ) -> Result<(Arc<Peer>, super::net::connection::Connection), Error> {
+    async fn reach(&self, to: Target, lane: Lane, deadline: Instant) -> Result<(Arc<Peer>, Connection), Error> {
         let candidates = self.candidates(to, deadline).await?;
         let mut failed: Option<Error> = None;
         for peer in candidates {
             if self.0.closed.load(Ordering::Relaxed) {
                 return Err(Error::new(ErrorKind::Closed, "the Kafka client was closed").unsent());
             }
-            let connection = peer.connection(lane, self.config(), deadline).await;
+            let connection = peer.connection(lane, deadline).await;
             match connection.map_err(|error| advertised(to, error)) {
                 Ok(connection) => return Ok((peer, connection)),
                 Err(error) => failed = Some(failed.filter(is_telling).unwrap_or(error)),
@@ -301,7 +299,7 @@ impl Client {
         }
         let metadata = Metadata::new(response);
         self.0.controller.store(metadata.controller.unwrap_or(NOBODY), Ordering::Relaxed);
-        self.0.peers.update(&metadata.brokers, self.config());
+        self.0.peers.update(&metadata.brokers);
         Ok(metadata)
     }
 
@@ -312,7 +310,7 @@ impl Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("config", &self.0.config).finish_non_exhaustive()
+        f.debug_struct("Client").field("config", self.config()).finish_non_exhaustive()
     }
 }
 

@@ -8,9 +8,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::link::Link;
 use super::metadata::BrokerInfo;
-use crate::kafka::config::Config;
 use crate::kafka::error::{Error, ErrorKind};
 use crate::kafka::net::connection::Connection;
+use crate::kafka::net::dial::Dialer;
 
 /// Which of the two connections to a broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,31 +33,27 @@ pub(in crate::kafka) struct Peer {
 pub(in crate::kafka) struct Peers {
     seeds: Vec<Arc<Peer>>,
     known: Mutex<BTreeMap<i32, Arc<Peer>>>,
+    dialer: Arc<Dialer>,
 }
 
 impl Peer {
-    fn new(address: &str, config: &Config) -> Arc<Self> {
+    fn new(address: &str, dialer: &Arc<Dialer>) -> Arc<Self> {
         Arc::new(Self {
             address: address.to_owned(),
-            main: Link::new(address, config),
-            poll: Link::new(address, config),
+            main: Link::new(address, dialer),
+            poll: Link::new(address, dialer),
             quiet_until: Mutex::new(None),
         })
     }
 
     /// A connection, within the deadline.
-    pub(in crate::kafka) async fn connection(
-        &self,
-        lane: Lane,
-        config: &Config,
-        deadline: Instant,
-    ) -> Result<Connection, Error> {
+    pub(in crate::kafka) async fn connection(&self, lane: Lane, deadline: Instant) -> Result<Connection, Error> {
         self.be_quiet(deadline).await?;
         let link = match lane {
             Lane::Main => &self.main,
             Lane::Poll => &self.poll,
         };
-        link.connection(config, deadline).await
+        link.connection(deadline).await
     }
 
     /// The broker wants no requests for a while.
@@ -87,9 +83,9 @@ impl Peer {
 }
 
 impl Peers {
-    pub(in crate::kafka) fn new(config: &Config) -> Self {
-        let seeds = config.bootstrap().iter().map(|address| Peer::new(address, config)).collect();
-        Self { seeds, known: Mutex::default() }
+    pub(in crate::kafka) fn new(dialer: Arc<Dialer>) -> Self {
+        let seeds = dialer.config().bootstrap().iter().map(|address| Peer::new(address, &dialer)).collect();
+        Self { seeds, known: Mutex::default(), dialer }
     }
 
     pub(in crate::kafka) fn broker(&self, id: i32) -> Option<Arc<Peer>> {
@@ -109,7 +105,7 @@ impl Peers {
     }
 
     /// Follows what the cluster says of its brokers: new ones, gone ones, moved ones.
-    pub(in crate::kafka) fn update(&self, brokers: &BTreeMap<i32, BrokerInfo>, config: &Config) {
+    pub(in crate::kafka) fn update(&self, brokers: &BTreeMap<i32, BrokerInfo>) {
         if brokers.is_empty() {
             return;
         }
@@ -124,7 +120,7 @@ impl Peers {
         for (id, info) in brokers {
             // The connection to a bootstrap address becomes the broker's when the broker is advertised there.
             let seed = || self.seeds.iter().find(|seed| seed.address == info.address).cloned();
-            known.entry(*id).or_insert_with(|| seed().unwrap_or_else(|| Peer::new(&info.address, config)));
+            known.entry(*id).or_insert_with(|| seed().unwrap_or_else(|| Peer::new(&info.address, &self.dialer)));
         }
         for seed in &self.seeds {
             if !known.values().any(|peer| Arc::ptr_eq(peer, seed)) {

@@ -21,28 +21,43 @@ pub(in crate::kafka) struct Dialed {
     pub(in crate::kafka) lifetime: Option<Duration>,
 }
 
-/// Connects to `host:port`.
-pub(in crate::kafka) async fn dial(address: &str, config: &Config, deadline: Instant) -> Result<Dialed, Error> {
-    let at = |error: Error| error.at(&format!("can't connect to {}", escaped(address))).unsent();
-    let mut doing = "the name look-up";
-    match timeout_at(deadline, steps(address, config, deadline, &mut doing)).await {
-        Ok(result) => result.map_err(at),
-        Err(_) => Err(at(Error::new(ErrorKind::Unreachable, format!("{doing} takes too long")))),
-    }
+/// How the connections of one client are made.
+pub(in crate::kafka) struct Dialer {
+    config: Config,
 }
 
-async fn steps(address: &str, config: &Config, deadline: Instant, doing: &mut &'static str) -> Result<Dialed, Error> {
-    let (host, port) = split(address)?;
-    let addresses = look_up(host, port).await?;
-    *doing = "the TCP connection";
-    let tcp = first_of(&addresses, deadline).await?;
-    tcp.set_nodelay(true).map_err(|error| unreachable(&error.to_string()))?;
-    let stream: BoxStream = Box::new(tcp);
-    *doing = "the first answer (is it a Kafka broker?)";
-    let mut raw = Raw::new(stream, config.name(), config.most_frame_bytes());
-    let versions = raw.versions().await?;
-    versions.pick::<MetadataRequest>()?;
-    Ok(Dialed { raw, versions, lifetime: None })
+impl Dialer {
+    pub(in crate::kafka) fn new(config: Config) -> Result<Self, Error> {
+        Ok(Self { config })
+    }
+
+    pub(in crate::kafka) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Connects to `host:port`.
+    pub(in crate::kafka) async fn dial(&self, address: &str, deadline: Instant) -> Result<Dialed, Error> {
+        let at = |error: Error| error.at(&format!("can't connect to {}", escaped(address))).unsent();
+        let mut doing = "the name look-up";
+        match timeout_at(deadline, self.steps(address, deadline, &mut doing)).await {
+            Ok(result) => result.map_err(at),
+            Err(_) => Err(at(Error::new(ErrorKind::Unreachable, format!("{doing} takes too long")))),
+        }
+    }
+
+    async fn steps(&self, address: &str, deadline: Instant, doing: &mut &'static str) -> Result<Dialed, Error> {
+        let (host, port) = split(address)?;
+        let addresses = look_up(host, port).await?;
+        *doing = "the TCP connection";
+        let tcp = first_of(&addresses, deadline).await?;
+        tcp.set_nodelay(true).map_err(|error| unreachable(&error.to_string()))?;
+        let stream: BoxStream = Box::new(tcp);
+        *doing = "the first answer (is it a Kafka broker?)";
+        let mut raw = Raw::new(stream, self.config.name(), self.config.most_frame_bytes());
+        let versions = raw.versions().await?;
+        versions.pick::<MetadataRequest>()?;
+        Ok(Dialed { raw, versions, lifetime: None })
+    }
 }
 
 fn split(address: &str) -> Result<(&str, u16), Error> {

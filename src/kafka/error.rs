@@ -59,6 +59,12 @@ impl Error {
         self
     }
 
+    /// The same error of a call that may have reached the broker.
+    pub(in crate::kafka) fn maybe_sent(mut self) -> Self {
+        self.arrived = true;
+        self
+    }
+
     /// The same error, told of `what`: `can't read the metadata: …`.
     pub(in crate::kafka) fn at(mut self, what: &str) -> Self {
         self.message = format!("{what}: {}", self.message);

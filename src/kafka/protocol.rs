@@ -27,6 +27,11 @@ impl Versions {
         Self(keys.map(|key| (key.api_key, (key.min_version, key.max_version))).collect())
     }
 
+    /// Whether nothing is known.
+    pub(in crate::kafka) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The highest version that both sides speak.
     pub(in crate::kafka) fn pick<R: Request>(&self) -> Result<i16, Error> {
         let (our_min, our_max) = ours::<R>();

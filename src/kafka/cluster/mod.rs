@@ -79,7 +79,7 @@ impl Client {
     /// A client that connects when it is used.
     pub fn new(config: Config) -> Result<Self, Error> {
         if config.bootstrap().is_empty() {
-            return Err(Error::new(ErrorKind::Config, "bootstrap_servers is missing").unsent());
+            return Err(Error::new(ErrorKind::Config, "bootstrap_servers is missing"));
         }
         let times = config.times();
         let backoff = Backoff::new(times.first_backoff, times.most_backoff);

@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use super::dial::Dialed;
 use super::frames::Frames;
 use super::inflight::{InFlight, Pending, Verdict};
+use super::raw::{self, Raw};
 use super::stream::BoxStream;
 use crate::kafka::error::{Error, ErrorKind};
 use crate::kafka::protocol::{self, Versions};
@@ -43,12 +44,13 @@ pub(in crate::kafka) struct Limits {
 impl Connection {
     /// Takes over what was dialled.
     pub(in crate::kafka) fn start(dialed: Dialed, client_id: &str, limits: Limits) -> Self {
-        let Dialed { raw, versions, lifetime } = dialed;
-        let (stream, frames) = (raw.stream, raw.frames);
+        let Dialed { raw, lifetime } = dialed;
+        let Raw { stream, frames, versions, suspicion, .. } = raw;
         let now = Instant::now();
         let shared = Arc::new(Shared {
             versions,
             client_id: client_id.to_owned(),
+            suspicion,
             correlation: AtomicI32::new(FIRST_CORRELATION),
             inflight: Mutex::new(InFlight::new(now.into_std())),
             ending: AtomicBool::new(false),
@@ -138,6 +140,7 @@ struct Outgoing {
 struct Shared {
     versions: Versions,
     client_id: String,
+    suspicion: &'static str,
     correlation: AtomicI32,
     inflight: Mutex<InFlight<Reply>>,
     ending: AtomicBool,
@@ -150,6 +153,17 @@ struct Shared {
 impl Shared {
     fn inflight(&self) -> MutexGuard<'_, InFlight<Reply>> {
         self.inflight.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The broker has closed the connection.
+    fn closed(&self) -> Error {
+        match self.answered.load(Ordering::Relaxed) || self.inflight().is_empty() {
+            true => broken("the broker closed the connection"),
+            false => {
+                let what = format!("the broker closed the connection at the first request; {}", self.suspicion);
+                Error::new(ErrorKind::Unreachable, what).maybe_sent()
+            }
+        }
     }
 
     fn moved(&self) {
@@ -197,9 +211,9 @@ async fn receive(mut read: ReadHalf<BoxStream>, mut frames: Frames, shared: &Sha
         }
         let room = frames.room();
         match read.read_buf(&mut (&mut frames.buffer).limit(room)).await {
-            Ok(0) => return broken("the broker closed the connection"),
+            Ok(0) => return shared.closed(),
             Ok(_) => shared.moved(),
-            Err(error) => return broken(&format!("the connection broke: {error}")),
+            Err(error) => return raw::broken(&error, ErrorKind::Disconnected),
         }
     }
 }
@@ -223,7 +237,7 @@ async fn send(write: &mut WriteHalf<BoxStream>, requests: &mut mpsc::Receiver<Ou
         let sent = Instant::now().into_std();
         shared.inflight().push(Pending { correlation, sent, hold, bytes: frame.len(), reply });
         if let Err(error) = write_all(write, frame, shared).await {
-            return broken(&format!("the connection broke: {error}"));
+            return raw::broken(&error, ErrorKind::Disconnected);
         }
     }
     // All handles are gone, so nobody waits for an answer.

@@ -8,15 +8,13 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
 use super::raw::Raw;
-use super::stream::BoxStream;
 use crate::kafka::config::Config;
 use crate::kafka::error::{Error, ErrorKind, escaped};
-use crate::kafka::protocol::Versions;
+use crate::kafka::security::Security;
 
 /// A connection that requests can be sent over.
 pub(in crate::kafka) struct Dialed {
     pub(in crate::kafka) raw: Raw,
-    pub(in crate::kafka) versions: Versions,
     /// How long the broker lets us stay without a new authentication (KIP-368).
     pub(in crate::kafka) lifetime: Option<Duration>,
 }
@@ -24,11 +22,12 @@ pub(in crate::kafka) struct Dialed {
 /// How the connections of one client are made.
 pub(in crate::kafka) struct Dialer {
     config: Config,
+    security: Security,
 }
 
 impl Dialer {
     pub(in crate::kafka) fn new(config: Config) -> Result<Self, Error> {
-        Ok(Self { config })
+        Ok(Self { security: Security::new(&config)?, config })
     }
 
     pub(in crate::kafka) fn config(&self) -> &Config {
@@ -51,12 +50,16 @@ impl Dialer {
         *doing = "the TCP connection";
         let tcp = first_of(&addresses, deadline).await?;
         tcp.set_nodelay(true).map_err(|error| unreachable(&error.to_string()))?;
-        let stream: BoxStream = Box::new(tcp);
+        *doing = "the TLS handshake";
+        let stream = self.security.wrap(tcp, host).await?;
         *doing = "the first answer (is it a Kafka broker?)";
-        let mut raw = Raw::new(stream, self.config.name(), self.config.most_frame_bytes());
-        let versions = raw.versions().await?;
-        versions.pick::<MetadataRequest>()?;
-        Ok(Dialed { raw, versions, lifetime: None })
+        let (name, most) = (self.config.name(), self.config.most_frame_bytes());
+        let mut raw = Raw::new(stream, name, most, self.security.suspicion());
+        raw.agree().await?;
+        raw.versions.pick::<MetadataRequest>()?;
+        *doing = "the authentication";
+        let lifetime = self.security.authenticate(&mut raw).await?;
+        Ok(Dialed { raw, lifetime })
     }
 }
 

@@ -8,28 +8,32 @@ use super::frames::Frames;
 use super::stream::BoxStream;
 use crate::kafka::error::{Error, ErrorKind};
 use crate::kafka::protocol::{self, Versions};
+use crate::kafka::security::RoundTrip;
 
 /// A stream, and what was read of it beyond the last answer.
 pub(in crate::kafka) struct Raw {
     pub(in crate::kafka) stream: BoxStream,
     pub(in crate::kafka) frames: Frames,
+    pub(in crate::kafka) versions: Versions,
     client_id: String,
     correlation: i32,
+    pub(in crate::kafka) suspicion: &'static str,
 }
 
 impl Raw {
-    pub(in crate::kafka) fn new(stream: BoxStream, client_id: &str, most_frame_bytes: usize) -> Self {
-        Self { stream, frames: Frames::new(most_frame_bytes), client_id: client_id.to_owned(), correlation: 0 }
+    /// `suspicion` is what it may mean when the peer closes the connection at the first request.
+    pub(in crate::kafka) fn new(
+        stream: BoxStream,
+        client_id: &str,
+        most_frame_bytes: usize,
+        suspicion: &'static str,
+    ) -> Self {
+        let (frames, client_id) = (Frames::new(most_frame_bytes), client_id.to_owned());
+        Self { stream, frames, versions: Versions::default(), client_id, correlation: 0, suspicion }
     }
 
-    /// One request and its answer. Has no deadline of its own.
-    pub(in crate::kafka) async fn call<R: Request>(&mut self, request: &R, version: i16) -> Result<R::Response, Error> {
-        let frame = self.exchange(request, version).await?;
-        protocol::decode::<R>(frame, version)
-    }
-
-    /// Which versions the broker speaks.
-    pub(in crate::kafka) async fn versions(&mut self) -> Result<Versions, Error> {
+    /// Asks which versions the broker speaks.
+    pub(in crate::kafka) async fn agree(&mut self) -> Result<(), Error> {
         let response = match self.api_versions(NEWEST).await? {
             // The answer of a broker that is older than the request says what it can read (KIP-511).
             response if response.error_code == UNSUPPORTED_VERSION => {
@@ -39,7 +43,10 @@ impl Raw {
             response => response,
         };
         match response.error_code {
-            0 => Ok(Versions::new(&response)),
+            0 => {
+                self.versions = Versions::new(&response);
+                Ok(())
+            }
             code => Err(Error::from_code(code, "can't agree on versions").unsent()),
         }
     }
@@ -60,7 +67,7 @@ impl Raw {
             self.stream.write_all(&frame).await?;
             self.stream.flush().await
         };
-        sent.await.map_err(|error| broken(&error))?;
+        sent.await.map_err(|error| broken(&error, ErrorKind::Unreachable))?;
         let frame = self.receive().await?;
         match protocol::correlation(&frame) == Some(self.correlation) {
             true => Ok(frame),
@@ -75,21 +82,39 @@ impl Raw {
             }
             self.frames.room();
             match self.stream.read_buf(&mut self.frames.buffer).await {
-                Ok(0) => return Err(closed()),
+                Ok(0) => return Err(self.closed()),
                 Ok(_) => {}
-                Err(error) => return Err(broken(&error)),
+                Err(error) => return Err(broken(&error, ErrorKind::Unreachable)),
             }
         }
     }
+
+    fn closed(&self) -> Error {
+        let what = match self.versions.is_empty() {
+            true => format!("the connection was closed at the first request; {}", self.suspicion),
+            false => "the connection was closed before we could use it".to_owned(),
+        };
+        Error::new(ErrorKind::Unreachable, what)
+    }
 }
 
-fn closed() -> Error {
-    let what = "the connection was closed at the first request, as by a broker that expects TLS or is shutting down";
-    Error::new(ErrorKind::Unreachable, what)
+impl RoundTrip for Raw {
+    async fn call<R>(&mut self, request: R) -> Result<R::Response, Error>
+    where
+        R: Request<Response: Send + 'static> + Send + Sync + 'static,
+    {
+        let version = self.versions.pick::<R>()?;
+        let frame = self.exchange(&request, version).await?;
+        protocol::decode::<R>(frame, version)
+    }
 }
 
-fn broken(error: &std::io::Error) -> Error {
-    Error::new(ErrorKind::Unreachable, format!("the connection broke: {error}"))
+/// What an error of a stream says; TLS puts an error of ours into it.
+pub(super) fn broken(error: &std::io::Error, kind: ErrorKind) -> Error {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        Some(told) => told.clone(),
+        None => Error::new(kind, format!("the connection broke: {error}")),
+    }
 }
 
 const NEWEST: i16 = 4;

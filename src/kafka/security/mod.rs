@@ -66,10 +66,14 @@ impl Security {
     /// What it may mean that a broker closes a connection at its first request.
     pub(in crate::kafka) fn suspicion(&self) -> &'static str {
         match (&self.tls, &self.credentials) {
-            (None, None) => "perhaps it wants TLS (security_protocol SSL) or credentials (SASL_PLAINTEXT, SASL_SSL)",
-            (None, Some(_)) => "perhaps it wants TLS (security_protocol SASL_SSL)",
-            (Some(_), None) => "perhaps it wants credentials (security_protocol SASL_SSL) or a client certificate",
-            (Some(_), Some(_)) => "perhaps it wants a client certificate",
+            (None, None) => {
+                "perhaps it wants TLS (security_protocol SSL) or credentials (SASL_PLAINTEXT, SASL_SSL), or is shutting down"
+            }
+            (None, Some(_)) => "perhaps it wants TLS (security_protocol SASL_SSL), or is shutting down",
+            (Some(_), None) => {
+                "perhaps it wants credentials (security_protocol SASL_SSL) or a client certificate, or is shutting down"
+            }
+            (Some(_), Some(_)) => "perhaps it wants a client certificate, or is shutting down",
         }
     }
 }

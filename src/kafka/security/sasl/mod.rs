@@ -13,6 +13,8 @@ mod scram;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use crate::kafka::error::escaped;
+
 pub use oauth::{Token, TokenError, TokenSource};
 pub(super) use plain::Plain;
 pub(super) use scram::{Hash, Scram};
@@ -81,5 +83,5 @@ pub(super) enum SaslError {
 
 /// A peer's text, short and on one line.
 fn quoted(text: &[u8]) -> String {
-    String::from_utf8_lossy(text).chars().take(200).flat_map(char::escape_debug).collect()
+    escaped(&String::from_utf8_lossy(text))
 }

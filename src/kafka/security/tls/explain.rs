@@ -2,7 +2,7 @@
 
 use std::io;
 
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{ServerName, UnixTime};
 use rustls::{AlertDescription as Alert, CertificateError as Bad, Error as Tls};
 
 use crate::kafka::error::{Error, ErrorKind};
@@ -79,8 +79,14 @@ fn certificate(bad: &Bad) -> String {
             "its signature is wrong; a different authority of the same name has signed it, which belongs in ssl_cafile"
                 .to_owned()
         }
-        Bad::Expired | Bad::ExpiredContext { .. } => format!("{bad}; renew it, or set this machine's clock right"),
-        Bad::NotValidYet | Bad::NotValidYetContext { .. } => format!("{bad}; set this machine's clock right"),
+        Bad::Expired => "it has expired; renew it, or set this machine's clock right".to_owned(),
+        Bad::ExpiredContext { time, not_after } => {
+            format!("it expired {} ago; renew it, or set this machine's clock right", between(*not_after, *time))
+        }
+        Bad::NotValidYet => "it isn't valid yet; set this machine's clock right".to_owned(),
+        Bad::NotValidYetContext { time, not_before } => {
+            format!("it is valid only in {}; set this machine's clock right", between(*time, *not_before))
+        }
         Bad::Revoked => "its authority has revoked it; it needs a new one".to_owned(),
         Bad::UnknownRevocationStatus => {
             "ssl_crlfile has no list of the authority that signed it; add that list".to_owned()
@@ -92,6 +98,14 @@ fn certificate(bad: &Bad) -> String {
             "it is an authority's own and not a server's; have one issued by the authority (CA:FALSE)".to_owned()
         }
         _ => bad.to_string(),
+    }
+}
+
+fn between(from: UnixTime, to: UnixTime) -> String {
+    match to.as_secs().saturating_sub(from.as_secs()) {
+        seconds if seconds < 3 * HOUR => format!("{} minutes", seconds / 60),
+        seconds if seconds < 72 * HOUR => format!("{} hours", seconds / HOUR),
+        seconds => format!("{} days", seconds / (24 * HOUR)),
     }
 }
 
@@ -120,3 +134,5 @@ fn refused(alert: Alert, has_certificate: bool) -> String {
     }
     format!("the broker wants a client certificate ({alert:?}); set ssl_certfile and ssl_keyfile")
 }
+
+const HOUR: u64 = 3600;

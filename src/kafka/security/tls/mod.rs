@@ -11,7 +11,7 @@ mod verify;
 
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
+use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
@@ -77,7 +77,10 @@ fn verifier(settings: &TlsSettings, provider: &Arc<CryptoProvider>) -> Result<Ar
     if let Some(revoked) = &settings.revoked {
         builder = builder.with_crls(pem::revocations(revoked, "ssl_crlfile")?).only_check_end_entity_revocation();
     }
-    builder.build().map_err(|error| setting("ssl_cafile", &error.to_string()))
+    builder.build().map_err(|error| match &error {
+        VerifierBuilderError::InvalidCrl(_) => setting("ssl_crlfile", &error.to_string()),
+        _ => setting("ssl_cafile", &error.to_string()),
+    })
 }
 
 fn authorities(from: Option<&Pem>) -> Result<RootCertStore, Error> {

@@ -15,6 +15,7 @@
 mod cluster;
 mod config;
 mod error;
+mod fetch;
 mod group;
 mod net;
 mod protocol;
@@ -24,5 +25,9 @@ mod security;
 pub use cluster::Client;
 pub use config::Config;
 pub use error::{Error, ErrorKind};
+pub use fetch::{
+    CLIENT_BUFFER, Corrupt, FetchError, Fetched, Isolation, Most, OffsetAt, Reader, ReaderConfig, Reset, Skipped, Standing, Start,
+    TopicPartition,
+};
 pub use group::{Assignor, GroupProtocol, GroupSettings, Rebalance};
 pub use security::{Hidden, SaslMechanism, SecurityProtocol, Token, TokenError, TokenSource};

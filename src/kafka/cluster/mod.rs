@@ -35,6 +35,7 @@ pub(in crate::kafka) use throttle::Throttled;
 
 use super::config::Config;
 use super::error::{Error, ErrorKind, escaped};
+use super::fetch::Hub;
 use super::net::connection::Connection;
 use super::net::dial::Dialer;
 
@@ -73,6 +74,8 @@ struct Inner {
     asking: tokio::sync::Mutex<()>,
     controller: AtomicI32,
     closed: AtomicBool,
+    /// What all Readers share.
+    hub: Arc<Hub>,
 }
 
 impl Client {
@@ -92,6 +95,7 @@ impl Client {
             controller: AtomicI32::new(NOBODY),
             closed: AtomicBool::new(false),
             dialer,
+            hub: Arc::new(Hub::new()),
         })))
     }
 
@@ -105,6 +109,10 @@ impl Client {
             }
         })
         .await;
+    }
+
+    pub(in crate::kafka) fn hub(&self) -> Arc<Hub> {
+        self.0.hub.clone()
     }
 
     pub(in crate::kafka) fn config(&self) -> &Config {

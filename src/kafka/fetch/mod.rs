@@ -1,0 +1,25 @@
+//! Reading: what all [`Reader`]s of a Client want, asked of each broker in one request, kept ready up to a bound.
+//!
+//! The core decides, as a pure state machine over events and time; the hub carries its requests out; a [`Reader`] hands out
+//! records and knows where it stands. Positions are the caller's: nothing is committed here.
+//!
+//! What it must never do: hand out a record twice or out of order, skip one without saying so (in `skipped` or `error`), hold
+//! more bytes than it was allowed, ask for a partition in a request of its own, or lose anything when a future is dropped.
+//!
+//! It owns the bytes of fetch and offset requests and of their answers; batches are the room `record`'s.
+//!
+//! Reading from a follower: obeyed when the cluster suggests one, which it does only for clients that name their rack.
+
+mod config;
+mod core;
+mod error;
+mod hub;
+mod offsets;
+mod open;
+mod reader;
+mod wire;
+
+pub use config::{CLIENT_BUFFER, Corrupt, Isolation, Most, OffsetAt, ReaderConfig, Reset, Start, TopicPartition};
+pub use error::FetchError;
+pub(in crate::kafka) use hub::Hub;
+pub use reader::{Fetched, Reader, Skipped, Standing};

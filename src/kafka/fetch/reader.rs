@@ -1,0 +1,493 @@
+//! The Reader: which partitions, where it stands in each, and the records as they are handed out.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::core::{Item, Options, ReaderId};
+use super::hub::Hub;
+use super::open::{Allowed, Ended, Open};
+use super::{Corrupt, FetchError, Most, ReaderConfig, Start, TopicPartition};
+use crate::kafka::Client;
+use crate::kafka::record::Record;
+
+/// Reads any number of partitions, from where it is told to.
+///
+/// All Readers of a [`Client`] share its requests: one long one to each broker. What a Reader follows is read ahead up to its
+/// bound, so a Reader that isn't asked for records holds some; drop it, or pause its partitions, when it isn't needed.
+///
+/// ```no_run
+/// # async fn example(client: kafkacrypto::kafka::Client) {
+/// use std::time::Duration;
+/// use kafkacrypto::kafka::{Most, OffsetAt, Reader, ReaderConfig, Start, TopicPartition};
+///
+/// let mut reader = Reader::new(&client, ReaderConfig::default());
+/// reader.assign(&[(TopicPartition::new("readings", 0), Start::At(OffsetAt::Earliest))]);
+/// loop {
+///     for fetched in reader.next(Most::default(), Duration::from_secs(1)).await {
+///         for record in &fetched.records {
+///             println!("{}: {:?}", record.offset, record.value);
+///         }
+///         if let Some(error) = fetched.error {
+///             eprintln!("{error}");
+///         }
+///     }
+/// }
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Reader {
+    hub: Arc<Hub>,
+    client: Client,
+    id: ReaderId,
+    wake: Arc<Notify>,
+    config: ReaderConfig,
+    places: BTreeMap<TopicPartition, Place>,
+    /// Partitions with something that was taken from the core, in the order in which they are served.
+    open: VecDeque<TopicPartition>,
+}
+
+/// What one partition has for the caller.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Fetched {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: i32,
+    /// The records, in order. There may be none where only offsets without records were passed (those of transactions'
+    /// ends, of aborted records, or that compaction removed).
+    pub records: Vec<Record>,
+    /// The offset after them: where reading goes on.
+    pub next: i64,
+    /// Where the partition ended when the broker last said so: the offset up to which can be read.
+    pub end: i64,
+    /// Offsets that were passed over because they can't be read, with [`Corrupt::Skip`].
+    pub skipped: Vec<Skipped>,
+    /// What went wrong behind the records, if anything did.
+    pub error: Option<FetchError>,
+}
+
+/// Offsets that were passed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// The first.
+    pub first: i64,
+    /// The last.
+    pub last: i64,
+    /// Why.
+    pub reason: String,
+}
+
+/// Where a Reader stands in a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Standing {
+    /// The next offset to be handed out; `None` until it is known.
+    pub next: Option<i64>,
+    /// The epoch of the leader under which the record before was written, where it is known: see [`Start::Kept`].
+    pub leader_epoch: Option<i32>,
+    /// Where the partition ended when a broker last said so.
+    pub end: Option<i64>,
+    /// Whether it is paused.
+    pub paused: bool,
+    /// Whether it stands still after an error, until it is sought or assigned again.
+    pub stopped: bool,
+}
+
+/// Where we stand, and what was taken and isn't handed out yet.
+#[derive(Debug)]
+struct Place {
+    start: Start,
+    next: Option<i64>,
+    epoch: i32,
+    end: Option<i64>,
+    paused: bool,
+    stopped: bool,
+    /// It is in `Reader::open`.
+    queued: bool,
+    items: VecDeque<Item>,
+    reading: Option<Open>,
+    /// What couldn't be read here is asked for once more, should it have been damaged on the way.
+    suspect: Option<i64>,
+}
+
+/// What one call hands out.
+struct Round {
+    most: Most,
+    records: usize,
+    bytes: usize,
+    fetched: BTreeMap<TopicPartition, Fetched>,
+    /// Something was taken or given back, so that requests may follow.
+    moved: bool,
+}
+
+impl Reader {
+    /// A Reader without partitions. It asks for nothing until [`Reader::assign`].
+    pub fn new(client: &Client, config: ReaderConfig) -> Self {
+        let hub = client.hub();
+        let wake = Arc::new(Notify::new());
+        let options = Options {
+            isolation: config.isolation,
+            buffer: config.buffer,
+            partition_bytes: config.partition_bytes,
+            reset: config.reset,
+            patience: config.patience,
+        };
+        let id = hub.open(options, wake.clone());
+        Self { hub, client: client.clone(), id, wake, config, places: BTreeMap::new(), open: VecDeque::new() }
+    }
+
+    /// Follows exactly these partitions. One that stands at the given offset already keeps what was read ahead; one that
+    /// stands still after an error starts again.
+    pub fn assign(&mut self, partitions: &[(TopicPartition, Start)]) {
+        let wanted: BTreeMap<&TopicPartition, Start> = partitions.iter().map(|(of, start)| (of, *start)).collect();
+        let gone: Vec<_> = self.places.keys().filter(|of| !wanted.contains_key(of)).cloned().collect();
+        let mut changed = !gone.is_empty();
+        for partition in gone {
+            self.discard(&partition);
+            self.places.remove(&partition);
+            self.hub.with(|core| core.drop_partition(self.id, &partition));
+        }
+        for (partition, start) in wanted {
+            if !self.places.get(partition).is_some_and(|place| place.is_at(start)) {
+                self.go(partition, start);
+                changed = true;
+            }
+        }
+        if changed {
+            self.hub.act(&self.client);
+        }
+    }
+
+    /// Goes on elsewhere in a partition, or follows it from there.
+    pub fn seek(&mut self, partition: &TopicPartition, start: Start) {
+        self.go(partition, start);
+        self.hub.act(&self.client);
+    }
+
+    /// No longer follows these.
+    pub fn remove(&mut self, partitions: &[TopicPartition]) {
+        for partition in partitions {
+            self.discard(partition);
+            self.places.remove(partition);
+            self.hub.with(|core| core.drop_partition(self.id, partition));
+        }
+        self.hub.act(&self.client);
+    }
+
+    /// Hands out nothing of these until they are resumed. What was read ahead is kept.
+    pub fn pause(&mut self, partitions: &[TopicPartition]) {
+        self.set_paused(partitions, true);
+    }
+
+    /// Goes on with paused partitions.
+    pub fn resume(&mut self, partitions: &[TopicPartition]) {
+        self.set_paused(partitions, false);
+    }
+
+    /// Where it stands in a partition, if it follows it.
+    pub fn standing(&self, partition: &TopicPartition) -> Option<Standing> {
+        let place = self.places.get(partition)?;
+        let end = self.hub.with(|core| core.end(self.id, partition)).or(place.end);
+        let leader_epoch = (place.epoch >= 0).then_some(place.epoch);
+        Some(Standing { next: place.next, leader_epoch, end, paused: place.paused, stopped: place.stopped })
+    }
+
+    /// Where it stands in all partitions.
+    pub fn standings(&self) -> Vec<(TopicPartition, Standing)> {
+        let standing = |partition: &TopicPartition| Some((partition.clone(), self.standing(partition)?));
+        self.places.keys().filter_map(standing).collect()
+    }
+
+    /// The next records, or errors: as soon as there are any, or nothing when `wait` is over. Of several partitions, each in
+    /// turn. A future that is dropped has taken nothing.
+    pub async fn next(&mut self, most: Most, wait: Duration) -> Vec<Fetched> {
+        let until = Instant::now() + wait;
+        loop {
+            let fetched = self.collect(most);
+            if !fetched.is_empty() || tokio::time::timeout_at(until, self.wake.notified()).await.is_err() {
+                return fetched;
+            }
+        }
+    }
+
+    /// [`Reader::assign`] and [`Reader::next`] for callers who keep the positions themselves. However short `wait` is,
+    /// what the brokers had when it was called is there, if they answer within `within`.
+    pub async fn fetch(
+        &mut self,
+        from: &[(TopicPartition, Start)],
+        most: Most,
+        wait: Duration,
+        within: Duration,
+    ) -> Vec<Fetched> {
+        let now = Instant::now();
+        let (until, latest) = (now + wait.min(within), now + within);
+        self.assign(from);
+        let mut fetched = self.collect(most);
+        if fetched.is_empty() && wait < BRIEF {
+            self.hub.with(|core| core.demand(self.id));
+            self.hub.act(&self.client);
+        }
+        while fetched.is_empty() {
+            let over = if self.hub.with(|core| core.is_settled(self.id)) { until } else { latest };
+            if tokio::time::timeout_at(over, self.wake.notified()).await.is_err() {
+                return self.collect(most);
+            }
+            fetched = self.collect(most);
+        }
+        fetched
+    }
+
+    fn go(&mut self, partition: &TopicPartition, start: Start) {
+        self.discard(partition);
+        let paused = self.places.get(partition).is_some_and(|place| place.paused);
+        self.places.insert(partition.clone(), Place { paused, ..Place::new(start) });
+        self.hub.with(|core| core.seek(self.id, partition, start));
+    }
+
+    fn set_paused(&mut self, partitions: &[TopicPartition], paused: bool) {
+        for partition in partitions {
+            let Some(place) = self.places.get_mut(partition) else { continue };
+            place.paused = paused;
+            self.hub.with(|core| core.pause(self.id, partition, paused));
+        }
+        self.wake.notify_one();
+        self.hub.act(&self.client);
+    }
+
+    /// Drops what was taken of a partition and isn't handed out.
+    fn discard(&mut self, partition: &TopicPartition) {
+        let Some(place) = self.places.get_mut(partition) else { return };
+        let bytes = place.held();
+        place.items.clear();
+        place.reading = None;
+        place.queued = false;
+        self.open.retain(|open| open != partition);
+        self.hub.with(|core| core.release(self.id, bytes));
+    }
+
+    /// All that can be handed out now.
+    fn collect(&mut self, most: Most) -> Vec<Fetched> {
+        let (records, bytes) = (most.records.max(1), most.bytes.max(1));
+        let mut round = Round { most, records, bytes, fetched: BTreeMap::new(), moved: false };
+        for _ in 0..self.open.len() {
+            let Some(partition) = self.open.pop_front() else { break };
+            self.serve(partition, &mut round);
+        }
+        while round.has_room() {
+            let Some((partition, item)) = self.hub.with(|core| core.take(self.id)) else { break };
+            round.moved = true;
+            let Some(place) = self.places.get_mut(&partition) else { continue };
+            place.items.push_back(item);
+            if !place.queued {
+                self.serve(partition, &mut round);
+            }
+        }
+        if round.moved {
+            self.hub.act(&self.client);
+        }
+        round.fetched.into_values().collect()
+    }
+
+    /// Hands out of one partition, and queues it again if there is more.
+    fn serve(&mut self, partition: TopicPartition, round: &mut Round) {
+        let Some(place) = self.places.get_mut(&partition) else { return };
+        place.queued = false;
+        if !place.paused {
+            self.read(&partition, round);
+        }
+        let Some(place) = self.places.get_mut(&partition) else { return };
+        if place.reading.is_some() || !place.items.is_empty() {
+            place.queued = true;
+            self.open.push_back(partition);
+        }
+    }
+
+    fn read(&mut self, partition: &TopicPartition, round: &mut Round) {
+        while round.is_open(partition) {
+            let Some(place) = self.places.get_mut(partition) else { return };
+            if place.reading.is_none() && !self.enter(partition, round) {
+                return;
+            }
+            let Some(place) = self.places.get_mut(partition) else { return };
+            let Some(reading) = &mut place.reading else { continue };
+            let mut next = place.next.unwrap_or(0);
+            let ended = round.read(partition, &mut next, place.end, reading);
+            place.next = Some(next);
+            place.epoch = reading.epoch();
+            match ended {
+                Ended::Full => {}
+                Ended::Done => {
+                    let bytes = reading.bytes();
+                    place.reading = None;
+                    place.suspect = None;
+                    round.moved = true;
+                    self.hub.with(|core| {
+                        core.release(self.id, bytes);
+                        core.resume(self.id, partition, next);
+                    });
+                }
+                Ended::Bad { first, last, reason } => return self.bad(partition, round, (first, last), reason),
+            }
+        }
+    }
+
+    /// Begins with the next item; whether there was one.
+    fn enter(&mut self, partition: &TopicPartition, round: &mut Round) -> bool {
+        let Some(place) = self.places.get_mut(partition) else { return false };
+        let Some(item) = place.items.pop_front() else { return false };
+        match item {
+            Item::Start(offset) => place.next = Some(offset),
+            Item::Trouble { error, at } => {
+                place.next = at.or(place.next);
+                place.stopped = self.hub.with(|core| core.is_halted(self.id, partition));
+                let fetched = round.entry(partition, place.next.unwrap_or(0), place.end);
+                fetched.next = place.next.unwrap_or(fetched.next);
+                fetched.error = Some(error);
+            }
+            Item::Chunk(chunk) if *place.next.get_or_insert(chunk.offset) == chunk.offset => {
+                place.end = Some(chunk.end);
+                place.reading = Some(Open::new(&chunk, self.config.isolation));
+            }
+            Item::Chunk(chunk) => {
+                // Not what we wait for: never hand it out.
+                let next = place.next.unwrap_or(0);
+                self.discard(partition);
+                self.hub.with(|core| {
+                    core.release(self.id, chunk.records.len());
+                    core.again(self.id, partition, next);
+                });
+            }
+        }
+        true
+    }
+
+    /// What can't be read is asked for once more, and then skipped or stopped at.
+    fn bad(&mut self, partition: &TopicPartition, round: &mut Round, (first, last): (i64, i64), reason: String) {
+        self.discard(partition);
+        round.moved = true;
+        let Some(place) = self.places.get_mut(partition) else { return };
+        let next = place.next.unwrap_or(0);
+        let first = first.max(next);
+        if place.suspect != Some(next) {
+            place.suspect = Some(next);
+            return self.hub.with(|core| core.again(self.id, partition, next));
+        }
+        place.suspect = None;
+        let fetched = round.entry(partition, next, place.end);
+        match self.config.corrupt {
+            Corrupt::Skip => {
+                let behind = last.max(first).saturating_add(1);
+                fetched.skipped.push(Skipped { first, last: behind - 1, reason });
+                fetched.next = behind;
+                place.next = Some(behind);
+                self.hub.with(|core| core.again(self.id, partition, behind));
+            }
+            Corrupt::Stop => {
+                fetched.error = Some(FetchError::Corrupt { partition: partition.clone(), offset: first, reason });
+                place.stopped = true;
+                self.hub.with(|core| core.halt(self.id, partition));
+            }
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.hub.close(self.id);
+        self.hub.act(&self.client);
+    }
+}
+
+impl Place {
+    fn new(start: Start) -> Self {
+        let next = match start {
+            Start::Offset(offset) | Start::Kept { offset, .. } => Some(offset),
+            Start::At(_) => None,
+        };
+        Self {
+            start,
+            next,
+            epoch: -1,
+            end: None,
+            paused: false,
+            stopped: false,
+            queued: false,
+            items: VecDeque::new(),
+            reading: None,
+            suspect: None,
+        }
+    }
+
+    /// Whether to start there would change nothing.
+    fn is_at(&self, start: Start) -> bool {
+        let same = match start {
+            Start::Offset(offset) | Start::Kept { offset, .. } => self.next == Some(offset),
+            Start::At(_) => self.start == start && self.next.is_none(),
+        };
+        same && !self.stopped
+    }
+
+    /// Bytes that were taken and count as read ahead.
+    fn held(&self) -> usize {
+        let items = self.items.iter().map(|item| if let Item::Chunk(chunk) = item { chunk.records.len() } else { 0 });
+        items.sum::<usize>() + self.reading.as_ref().map_or(0, Open::bytes)
+    }
+}
+
+impl Round {
+    fn has_room(&self) -> bool {
+        self.records > 0 && self.bytes > 0
+    }
+
+    /// Whether more of this partition may be handed out: nothing behind an error, and not more than its part.
+    fn is_open(&self, partition: &TopicPartition) -> bool {
+        let fetched = self.fetched.get(partition);
+        self.has_room() && fetched.is_none_or(|fetched| fetched.error.is_none() && self.left_of(fetched) > 0)
+    }
+
+    fn left_of(&self, fetched: &Fetched) -> usize {
+        if self.most.bytes_each == usize::MAX {
+            return usize::MAX;
+        }
+        let given: usize = fetched.records.iter().map(super::open::size).sum();
+        self.most.bytes_each.max(1).saturating_sub(given)
+    }
+
+    fn entry(&mut self, partition: &TopicPartition, next: i64, end: Option<i64>) -> &mut Fetched {
+        self.fetched.entry(partition.clone()).or_insert_with(|| Fetched {
+            topic: partition.topic.clone(),
+            partition: partition.partition,
+            records: Vec::new(),
+            next,
+            end: end.unwrap_or(next),
+            skipped: Vec::new(),
+            error: None,
+        })
+    }
+
+    fn read(&mut self, partition: &TopicPartition, next: &mut i64, end: Option<i64>, reading: &mut Open) -> Ended {
+        let before = *next;
+        let each = self.fetched.get(partition).map_or(self.most.bytes_each.max(1), |fetched| self.left_of(fetched));
+        let mut allowed = Allowed { records: self.records, bytes: self.bytes.min(each) };
+        let mut records = Vec::new();
+        let all = allowed.bytes;
+        let ended = reading.read(next, &mut allowed, &mut records);
+        self.records = allowed.records;
+        self.bytes = self.bytes.saturating_sub(all - allowed.bytes);
+        if *next != before {
+            let fetched = self.entry(partition, before, end);
+            fetched.next = *next;
+            fetched.end = end.unwrap_or(*next).max(fetched.end);
+            if fetched.records.is_empty() { fetched.records = records } else { fetched.records.append(&mut records) }
+        }
+        ended
+    }
+}
+
+/// Callers who wait less than this want an answer to a request that was sent after their call.
+const BRIEF: Duration = Duration::from_millis(20);

@@ -23,11 +23,11 @@ pub mod record;
 mod security;
 
 pub use cluster::Client;
-pub use config::Config;
+pub use config::{Config, Settings};
 pub use error::{Error, ErrorKind};
 pub use fetch::{
-    CLIENT_BUFFER, Corrupt, FetchError, Fetched, Isolation, Most, OffsetAt, Reader, ReaderConfig, Reset, Skipped, Standing, Start,
-    TopicPartition,
+    CLIENT_BUFFER, Corrupt, FetchError, Fetched, Isolation, Most, OffsetAt, Reader, ReaderConfig, Reset, Skipped,
+    Standing, Start, TopicPartition,
 };
 pub use group::{Assignor, GroupProtocol, GroupSettings, Rebalance};
 pub use security::{Hidden, SaslMechanism, SecurityProtocol, Token, TokenError, TokenSource};

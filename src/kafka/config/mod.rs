@@ -2,9 +2,14 @@
 //!
 //! It reads settings and never a socket, and never shows a secret. It owns no bytes of the protocol.
 
+mod librdkafka;
+mod names;
 mod security;
+mod settings;
 
 use std::time::Duration;
+
+pub use settings::Settings;
 
 use super::security::SecuritySettings;
 

@@ -108,6 +108,14 @@ pub(in crate::kafka) struct SecuritySettings {
 }
 
 impl SecuritySettings {
+    /// Whether nothing is missing but a source of tokens, which no text can be.
+    pub(in crate::kafka) fn check(&self) -> Result<(), Error> {
+        match self.protocol.has_sasl() && self.mechanism != Some(SaslMechanism::OauthBearer) {
+            true => self.credentials().map(drop),
+            false => Ok(()),
+        }
+    }
+
     /// The credentials, or what is missing.
     pub(super) fn credentials(&self) -> Result<Credentials, Error> {
         let mechanism = self.mechanism.ok_or_else(|| missing("sasl_mechanism"))?;

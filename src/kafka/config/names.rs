@@ -1,0 +1,175 @@
+//! kafka-python's settings, and what becomes of each.
+
+/// What becomes of a setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    /// Read when a client is made.
+    Client,
+    /// Read when a producer is made.
+    Producer,
+    /// Read when a consumer is made.
+    Consumer,
+    /// Always as one of these values says, if there are any; another value is warned about.
+    Fixed(&'static [&'static str]),
+}
+
+/// A setting.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Name {
+    pub(super) name: &'static str,
+    pub(super) used: Use,
+    /// What it does, or what is done instead.
+    pub(super) says: &'static str,
+}
+
+/// The setting of this name.
+pub(super) fn named(name: &str) -> Option<&'static Name> {
+    NAMES.iter().find(|known| known.name == name)
+}
+
+/// All of them as a table, for the docs.
+#[cfg(test)]
+pub(super) fn table() -> String {
+    let mut table = "| name | | what it does, or what is done instead |\n| --- | --- | --- |\n".to_owned();
+    for Name { name, used, says } in NAMES {
+        let used = match used {
+            Use::Client => "client".to_owned(),
+            Use::Producer => "producer".to_owned(),
+            Use::Consumer => "consumer".to_owned(),
+            Use::Fixed([]) => "warned about".to_owned(),
+            Use::Fixed(values) => format!("warned about, but for {}", values.join(", ")),
+        };
+        table += &format!("| `{name}` | {used} | {says} |\n");
+    }
+    table
+}
+
+const fn client(name: &'static str, says: &'static str) -> Name {
+    Name { name, used: Use::Client, says }
+}
+
+const fn producer(name: &'static str, says: &'static str) -> Name {
+    Name { name, used: Use::Producer, says }
+}
+
+const fn consumer(name: &'static str, says: &'static str) -> Name {
+    Name { name, used: Use::Consumer, says }
+}
+
+const fn ignored(name: &'static str, says: &'static str) -> Name {
+    Name { name, used: Use::Fixed(&[]), says }
+}
+
+const fn fixed(name: &'static str, values: &'static [&'static str], says: &'static str) -> Name {
+    Name { name, used: Use::Fixed(values), says }
+}
+
+/// All settings of kafka-python 2.2 and 3.0 (`KafkaClient`, `KafkaProducer`, `KafkaConsumer`, `KafkaAdminClient`), and
+/// those of ours that it lacks.
+pub(super) const NAMES: &[Name] = &[
+    // reaching the cluster
+    client("bootstrap_servers", "addresses, `host:port,…`; the port is 9092 when it is left out"),
+    client("client_id", "the name in the brokers' logs and quotas"),
+    client("request_timeout_ms", "how long a request may take (30000)"),
+    client("socket_connection_setup_timeout_ms", "how long making a connection may take, TLS and SASL included (4000)"),
+    client("reconnect_backoff_ms", "the first wait before a connection is tried again (50)"),
+    client("reconnect_backoff_max_ms", "the longest such wait (1000)"),
+    client("connections_max_idle_ms", "after how long an unused connection is closed (540000)"),
+    client("metadata_max_age_ms", "after how long metadata is asked for again without an error (300000)"),
+    client("receive_message_max_bytes", "how big a broker's answer may be (104857600)"),
+    client("max_request_size", "how big a batch may be (1048576)"),
+    // security
+    client("security_protocol", "`PLAINTEXT`, `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`"),
+    client(
+        "sasl_mechanism",
+        "`PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512` or `OAUTHBEARER`; an error when it is another one",
+    ),
+    client("sasl_plain_username", "the user of PLAIN and SCRAM"),
+    client("sasl_plain_password", "the password of PLAIN and SCRAM"),
+    client("ssl_cafile", "PEM file (or folder) with the authorities that are believed; the system's when it isn't set"),
+    client("ssl_certfile", "PEM file with our certificate and its chain, and perhaps the key"),
+    client("ssl_keyfile", "PEM file with its key: PKCS#8, PKCS#1 or SEC1"),
+    client("ssl_password", "the password of a key in encrypted PKCS#8"),
+    client("ssl_crlfile", "PEM file with lists of revoked certificates; only the broker's own is looked up"),
+    client("ssl_check_hostname", "whether the broker's certificate must name its host; false is obeyed with a warning"),
+    client("ssl_ca_pem", "`ssl_cafile` as a text (not in kafka-python)"),
+    client("ssl_certificate_pem", "`ssl_certfile` as a text (not in kafka-python)"),
+    client("ssl_key_pem", "`ssl_keyfile` as a text (not in kafka-python)"),
+    ignored("sasl_oauth_token_provider", "no text can be one; `Config::sasl_oauth_token_provider` takes it"),
+    ignored("ssl_context", "no text can be one; `Config::ssl_context` takes a `rustls::ClientConfig`"),
+    ignored("ssl_ciphers", "TLS 1.2 and 1.3 with all ciphers that rustls holds to be safe"),
+    ignored("sasl_kerberos_name", "there is no Kerberos"),
+    ignored("sasl_kerberos_service_name", "there is no Kerberos"),
+    ignored("sasl_kerberos_domain_name", "there is no Kerberos"),
+    // producing
+    producer("acks", "`all` (or -1), `1` or `0`; all at first, and anything else makes the producer not idempotent"),
+    producer("enable_idempotence", "whether a repeated batch makes no duplicate (true)"),
+    producer("batch_size", "bytes in a batch before it is compressed"),
+    producer("linger_ms", "how long a record waits for others (0)"),
+    producer("compression_type", "`none`, `gzip`, `snappy`, `lz4` or `zstd`"),
+    producer("compression_level", "the codec's own level (not in kafka-python)"),
+    producer("buffer_memory", "bytes of records that may be on their way"),
+    producer("max_block_ms", "how long sending may wait for memory and metadata (60000)"),
+    producer("delivery_timeout_ms", "after how long a record that isn't acknowledged has failed (120000)"),
+    producer("max_in_flight_requests_per_connection", "requests to one broker that may be out (at most 5)"),
+    producer("partitioner", "`murmur2` (Java's) or `consistent` (librdkafka's), both also with `_random`"),
+    ignored("retries", "trying again goes on until `delivery_timeout_ms`"),
+    ignored("retry_backoff_ms", "waits double from `reconnect_backoff_ms` to `reconnect_backoff_max_ms`"),
+    ignored("transactional_id", "there are no transactions of our own"),
+    ignored("transaction_timeout_ms", "there are no transactions of our own"),
+    // consuming
+    consumer("group_id", "the group; without one, partitions are assigned and nothing is committed"),
+    consumer("group_instance_id", "the name of a static member"),
+    consumer("group_protocol", "`classic` or `consumer` (KIP-848) (not in kafka-python)"),
+    consumer("partition_assignment_strategy", "`range`, `roundrobin`, `cooperative-sticky`, with commas"),
+    consumer("session_timeout_ms", "after how long a silent member is out (45000)"),
+    consumer("heartbeat_interval_ms", "how often a member says that it is there (3000)"),
+    consumer("max_poll_interval_ms", "after how long a member that takes no records is out (300000)"),
+    consumer("enable_auto_commit", "whether what was handed out is committed by time (true)"),
+    consumer("auto_commit_interval_ms", "how often (5000)"),
+    consumer("auto_offset_reset", "`earliest`, `latest` or `none`: where to start when an offset isn't there"),
+    consumer("isolation_level", "`read_committed` (at first, unlike in kafka-python) or `read_uncommitted`"),
+    consumer("max_partition_fetch_bytes", "bytes of a partition in one answer (1048576)"),
+    consumer("fetch_max_bytes", "bytes that are read ahead"),
+    consumer("max_poll_records", "records that are handed out at once"),
+    consumer("fetch_max_wait_ms", "how long a broker may hold back an answer when there is nothing to read (500)"),
+    fixed("fetch_min_bytes", &["1"], "an answer is sent as soon as there is a record"),
+    fixed("check_crcs", &["true"], "checksums are always checked"),
+    fixed("exclude_internal_topics", &["true"], "no subscription by pattern finds internal topics"),
+    fixed("enable_incremental_fetch_sessions", &["true"], "fetch sessions are always incremental"),
+    fixed("allow_auto_create_topics", &["false"], "no topic is created by asking for it"),
+    ignored("consumer_timeout_ms", "each call says how long it may wait"),
+    ignored("client_rack", "records are read from the leader"),
+    ignored("default_offset_commit_callback", "no text can be one; a commit returns its result"),
+    ignored("key_serializer", "no text can be one; keys and values are bytes"),
+    ignored("value_serializer", "no text can be one; keys and values are bytes"),
+    ignored("key_deserializer", "no text can be one; keys and values are bytes"),
+    ignored("value_deserializer", "no text can be one; keys and values are bytes"),
+    // how kafka-python works inside
+    ignored("api_version", "each broker is asked which versions it speaks"),
+    ignored("api_version_auto_timeout_ms", "the answer has to come within `socket_connection_setup_timeout_ms`"),
+    ignored("bootstrap_timeout_ms", "each call says how long it may take"),
+    ignored("bootstrap_topics_filter", "metadata is asked for topic by topic"),
+    ignored("client_dns_lookup", "all addresses of a name are tried, as by `use_all_dns_ips`"),
+    ignored("client_software_name", "brokers are told the name of this crate"),
+    ignored("client_software_version", "brokers are told the version of this crate"),
+    ignored("socket_connection_setup_timeout_max_ms", "the time for a connection doesn't grow"),
+    ignored("socket_options", "TCP_NODELAY is always set, and the system's defaults hold"),
+    ignored("receive_buffer_bytes", "the system's default holds"),
+    ignored("send_buffer_bytes", "the system's default holds"),
+    ignored("sock_chunk_bytes", "as much is read as the next answer needs"),
+    ignored("sock_chunk_buffer_count", "as much is read as the next answer needs"),
+    ignored("socks5_proxy", "connections are direct"),
+    ignored("proxy_url", "connections are direct"),
+    ignored("selector", "tokio waits for sockets"),
+    ignored("kafka_client", "no text can be one"),
+    ignored("node_id", "connections know their brokers"),
+    ignored("state_change_callback", "no text can be one; the log tells"),
+    ignored("wakeup_timeout_ms", "nothing has to be woken up"),
+    ignored("metrics", "what is measured is in the log"),
+    ignored("metrics_enabled", "what is measured is in the log"),
+    ignored("metric_reporters", "what is measured is in the log"),
+    ignored("metric_group_prefix", "what is measured is in the log"),
+    ignored("metrics_num_samples", "what is measured is in the log"),
+    ignored("metrics_sample_window_ms", "what is measured is in the log"),
+];

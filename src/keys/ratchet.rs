@@ -82,6 +82,12 @@ impl RatchetState {
         self.index
     }
 
+    /// The secret, which the ratchet goes on from: for escrow.
+    #[must_use]
+    pub fn secret(&self) -> &Secret<32> {
+        &self.secret
+    }
+
     /// The state one step on: `secret' = blake2b(32, key = secret, salt = 0, person = "ratchet")`.
     #[must_use]
     pub fn next(&self) -> Self {

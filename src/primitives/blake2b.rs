@@ -1,6 +1,6 @@
 //! BLAKE2b (RFC 7693), keyed with salt and personalisation, and libsodium's `crypto_generichash`.
 
-use blake2::digest::consts::{U32, U56};
+use blake2::digest::consts::{U24, U32, U56};
 use blake2::digest::{Digest, FixedOutput};
 use blake2::{Blake2b, Blake2bMac};
 
@@ -28,6 +28,13 @@ pub(crate) fn keyed_56(key: &[u8; 32], salt: &[u8; 16], person: &[u8; 16]) -> Se
 /// Unkeyed, 32 bytes, over the concatenation of `parts`.
 pub(crate) fn generichash(parts: &[&[u8]]) -> [u8; 32] {
     let mut hash = Blake2b::<U32>::new();
+    parts.iter().for_each(|part| Digest::update(&mut hash, part));
+    hash.finalize().into()
+}
+
+/// Unkeyed, 24 bytes, likewise: the nonce of sealed boxes.
+pub(crate) fn hash_24(parts: &[&[u8]]) -> [u8; 24] {
+    let mut hash = Blake2b::<U24>::new();
     parts.iter().for_each(|part| Digest::update(&mut hash, part));
     hash.finalize().into()
 }

@@ -8,6 +8,7 @@ pub(crate) mod ed25519;
 pub(crate) mod kem;
 pub(crate) mod ml_kem;
 pub(crate) mod scrypt;
+pub(crate) mod sealed_box;
 pub(crate) mod secretbox;
 pub(crate) mod sha256;
 pub(crate) mod slh_dsa;

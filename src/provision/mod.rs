@@ -5,11 +5,13 @@
 //! is made from one by a fast hash. Owns the chain of a new node.
 
 mod chains;
+mod escrow;
 mod password;
 mod plan;
 mod role;
 
 pub use chains::{leaf_key, store_chain};
+pub use escrow::{EscrowError, EscrowKey, EscrowPublicKey};
 pub use password::{provisioner, root_of_trust};
 pub use plan::{Authority, NodePlan, Provisioned, Topics};
 pub use role::{NodeRole, Provisioner};

@@ -10,7 +10,7 @@ use crate::topic::Naming;
 
 use super::{NodeRole, ProvisionError, Provisioner, provisioner, root_of_trust, store_chain};
 
-/// Who signs for nodes of one role: the root of trust and, for most roles, a provisioner below it.
+/// Who signs for nodes of one role: for each type of key the root of trust and, for most roles, a provisioner below it.
 ///
 /// ```
 /// use kafkacrypto::keys::SigningType;
@@ -31,6 +31,11 @@ use super::{NodeRole, ProvisionError, Provisioner, provisioner, root_of_trust, s
 /// ```
 pub struct Authority {
     role: NodeRole,
+    types: Vec<Signers>,
+}
+
+/// The keys of one type.
+struct Signers {
     root: SigningKey,
     provisioner: Option<(Provisioner, SigningKey)>,
 }
@@ -66,7 +71,7 @@ pub enum Topics {
 pub struct Provisioned {
     /// The indices of the keys that have a new chain.
     pub chains: Vec<usize>,
-    /// The indices of keys that have none, because their type isn't the root's.
+    /// The indices of keys that were left as they are, because no root is of their type.
     pub other_type: Vec<usize>,
     /// The root topics that the node may use, as its chain lists them.
     pub topics: Vec<String>,
@@ -75,27 +80,51 @@ pub struct Provisioned {
 }
 
 impl Authority {
-    /// The keys of the simple flow, both made from passwords (protocol §13).
+    /// The keys of type 1 of the simple flow, both made from passwords (protocol §13).
     ///
     /// # Errors
     /// [`ProvisionError::ShortPassword`].
     pub fn from_passwords(role: NodeRole, root: &str, provisioners: &str) -> Result<Self, ProvisionError> {
-        let kind = SigningType::Ed25519;
-        let root = root_of_trust(root, kind)?;
-        let signer = |which| Ok((which, provisioner(which, provisioners, root.public(), kind)?));
-        let provisioner = role.signer().map(signer).transpose();
-        provisioner.map(|provisioner| Self { role, root, provisioner })
+        Self::of_types(role, &[SigningType::Ed25519], root, provisioners)
     }
 
-    /// The root of trust's public key.
-    #[must_use]
-    pub fn root(&self) -> &SigningPublicKey {
-        self.root.public()
+    /// Likewise, the keys of these types. Each signs for nodes' keys of its own type.
+    ///
+    /// # Errors
+    /// [`ProvisionError::ShortPassword`].
+    ///
+    /// ```
+    /// use kafkacrypto::keys::SigningType;
+    /// use kafkacrypto::provision::{Authority, NodeRole};
+    /// let both = [SigningType::Ed25519, SigningType::Ed25519SlhDsa];
+    /// let authority = Authority::of_types(NodeRole::ChainServer, &both, "correct horse battery", "")?;
+    /// assert_eq!(authority.roots().count(), 2);
+    /// assert!(Authority::of_types(NodeRole::ChainServer, &both, "short", "").is_err());
+    /// # Ok::<(), kafkacrypto::provision::ProvisionError>(())
+    /// ```
+    pub fn of_types(
+        role: NodeRole,
+        types: &[SigningType],
+        root: &str,
+        provisioners: &str,
+    ) -> Result<Self, ProvisionError> {
+        let signers = |kind: &SigningType| {
+            let root = root_of_trust(root, *kind)?;
+            let signer = |which| Ok((which, provisioner(which, provisioners, root.public(), *kind)?));
+            let provisioner = role.signer().map(signer).transpose();
+            provisioner.map(|provisioner| Signers { root, provisioner })
+        };
+        Ok(Self { role, types: types.iter().map(signers).collect::<Result<_, ProvisionError>>()? })
     }
 
-    /// Writes into the config what makes its node one of the plan: a chain and its root for each enabled key, and
-    /// `maxage`; removes the temporary root. Says nothing of files and brokers, which the caller knows. `enabled` is the
-    /// config's `keytypes`.
+    /// The public keys of the roots of trust, one for each type.
+    pub fn roots(&self) -> impl Iterator<Item = &SigningPublicKey> {
+        self.types.iter().map(|signers| signers.root.public())
+    }
+
+    /// Writes into the config what makes its node one of the plan: a chain and its root for each enabled key that is of one
+    /// of our types, and `maxage`; removes the temporary root. Says nothing of files and brokers, which the caller knows.
+    /// `enabled` is the config's `keytypes`.
     ///
     /// # Errors
     /// [`ProvisionError`]; the config may be half written then, and must not be saved.
@@ -110,12 +139,13 @@ impl Authority {
         let topics = plan.topics.roots(&config.settings()?.topic_separator)?;
         let mut done = Provisioned { chains: Vec::new(), other_type: Vec::new(), topics, expires };
         for (index, public) in keys.public_keys(enabled) {
-            if public.signing_type() != self.root().signing_type() {
+            let same = |signers: &&Signers| signers.root.public().signing_type() == public.signing_type();
+            let Some(signers) = self.types.iter().find(same) else {
                 done.other_type.push(index);
                 continue;
-            }
-            store_chain(config, index, &self.chain(plan, &done, public))?;
-            config.set("allowlist", &format!("rot{index}"), chain::root_certificate(self.root()))?;
+            };
+            store_chain(config, index, &signers.chain(plan, &done, public))?;
+            config.set("allowlist", &format!("rot{index}"), chain::root_certificate(signers.root.public()))?;
             done.chains.push(index);
         }
         if done.chains.is_empty() {
@@ -134,7 +164,9 @@ impl Authority {
         config.remove("allowlist", "temporary");
         Ok(())
     }
+}
 
+impl Signers {
     /// `[signed provisioner, signed node]`, or `[signed node]` where the root signs itself.
     fn chain(&self, plan: &NodePlan, done: &Provisioned, node: &SigningPublicKey) -> Vec<u8> {
         let limits = Restrictions::none().with_usages(plan.role.usages().to_vec()).with_topics(&done.topics);
@@ -221,7 +253,7 @@ impl Topics {
 
 impl fmt::Debug for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Authority(for {}, root {})", self.role, self.root())
+        write!(f, "Authority(for {}, roots {:?})", self.role, self.roots().collect::<Vec<_>>())
     }
 }
 

@@ -29,4 +29,6 @@ pub use clock::{Clock, SystemClock};
 pub use event::Event;
 pub use health::Health;
 pub use node::Node;
-pub use node_files::{List, NodeFiles, NodeFilesError, OpenOptions, SeedFile, resolve};
+pub use node_files::{
+    List, NodeFiles, NodeFilesError, OpenOptions, SeedFile, create_secret, edit_key_file, read_secret, resolve,
+};

@@ -1,6 +1,8 @@
 //! A provisioned node's files, opened, locked and saved: what the runtime and the tool have of the disk.
 
 mod error;
+mod keys;
+mod secret;
 mod seed;
 
 use std::fmt;
@@ -14,7 +16,11 @@ use crate::provision::{leaf_key, store_chain};
 use crate::store::config::{ConfigError, NodeConfig, NodeSettings};
 use crate::store::{self, KeyFile, OldKeys, VaultError};
 
+use keys::read_key_file;
+
 pub use error::NodeFilesError;
+pub use keys::edit_key_file;
+pub use secret::{create_secret, read_secret};
 pub use seed::SeedFile;
 
 /// A node's three files, held by this process alone until dropped: config, key file and seed file (protocol §12).
@@ -45,10 +51,11 @@ pub struct NodeFiles {
     notices: Vec<String>,
 }
 
-/// How strict to be when opening.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How strict to be when opening, and what a new node gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenOptions {
     allow_others: bool,
+    key_types: &'static [SigningType],
 }
 
 /// Which list a certificate belongs to.
@@ -68,8 +75,21 @@ impl OpenOptions {
         self
     }
 
-    fn secret(self) -> FileKind {
+    /// The types of the signing keys in a new key file, one key of each; type 1 unless said.
+    #[must_use]
+    pub fn new_key_types(mut self, types: &'static [SigningType]) -> Self {
+        self.key_types = types;
+        self
+    }
+
+    pub(super) fn secret(self) -> FileKind {
         FileKind::Secret { allow_others: self.allow_others }
+    }
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self { allow_others: false, key_types: &[SigningType::Ed25519] }
     }
 }
 
@@ -101,8 +121,8 @@ impl NodeFiles {
         Ok(opened)
     }
 
-    /// [`NodeFiles::open`]; makes what a new node lacks, each file for its owner alone: a key file with one signing key, a
-    /// seed, a config that trusts nobody yet. A file that an existing config names is never made anew.
+    /// [`NodeFiles::open`]; makes what a new node lacks, each file for its owner alone: a key file with a signing key of
+    /// each type that the options name, a seed, a config that trusts nobody yet. A file that an existing config names is never made anew.
     ///
     /// # Errors
     /// [`NodeFilesError`], also if the config is another node's.
@@ -112,7 +132,7 @@ impl NodeFiles {
         options: OpenOptions,
         rng: &mut dyn rand_core::CryptoRng,
     ) -> Result<Self, NodeFilesError> {
-        let created = create_missing(config, node_id, rng)?;
+        let created = create_missing(config, node_id, options, rng)?;
         let mut opened = Self::open(config, options, rng)?;
         opened.created = created;
         Ok(opened)
@@ -250,23 +270,6 @@ impl NodeFiles {
         self.edit(|config| config.set_bytes(list.section(), &sha256::hash(&[certificate]), certificate))
     }
 
-    /// Adds a new signing key to the key file; returns its index.
-    ///
-    /// # Errors
-    /// [`NodeFilesError::File`], [`NodeFilesError::Keys`].
-    pub fn add_signing_key(
-        &mut self,
-        kind: SigningType,
-        rng: &mut dyn rand_core::CryptoRng,
-    ) -> Result<usize, NodeFilesError> {
-        let mut file = LockedFile::open(&self.key_path, self.options.secret())?;
-        let mut keys = decode_keys(&self.key_path, &file.read()?)?;
-        let index = keys.add_signing_key(kind, rng);
-        file.replace(&keys.encode())?;
-        self.key_file = keys;
-        Ok(index)
-    }
-
     /// `keytypes` of the config: none means all.
     #[must_use]
     pub fn enabled(&self) -> Option<Vec<SigningType>> {
@@ -291,9 +294,7 @@ impl NodeFiles {
     /// Writes an old key file in the new form, and adds keys that the config asks for.
     fn complete_keys(&mut self, rng: &mut dyn rand_core::CryptoRng) -> Result<(), NodeFilesError> {
         if self.key_file.needs_upgrade() {
-            let mut file = LockedFile::open(&self.key_path, self.options.secret())?;
-            self.key_file = decode_keys(&self.key_path, &file.read()?)?;
-            file.replace(&self.key_file.encode())?;
+            self.edit_keys(|keys| keys)?;
             self.notices.push(format!("{} was of an old format and has been written anew", self.key_path.display()));
         }
         for kind in self.enabled().unwrap_or_default() {
@@ -359,6 +360,7 @@ pub fn resolve(config: &Path, named: &str) -> PathBuf {
 fn create_missing(
     config: &Path,
     node_id: &str,
+    options: OpenOptions,
     rng: &mut dyn rand_core::CryptoRng,
 ) -> Result<Vec<PathBuf>, NodeFilesError> {
     let failed = |reason| NodeFilesError::Config { path: config.to_owned(), reason };
@@ -372,7 +374,7 @@ fn create_missing(
     let settings = node.settings().map_err(failed)?;
     let mut created = Vec::new();
     if settings.key_file.is_none() {
-        name_file(config, &mut node, "cryptokey", "crypto", &new_key_file(rng).encode(), &mut created)?;
+        name_file(config, &mut node, "cryptokey", "crypto", &new_key_file(options, rng).encode(), &mut created)?;
     }
     if settings.seed_file.is_none() {
         name_file(config, &mut node, "ratchet", "seed", &RatchetState::fresh(rng).encode(), &mut created)?;
@@ -409,18 +411,10 @@ fn name_file(
     Ok(())
 }
 
-fn new_key_file(rng: &mut dyn rand_core::CryptoRng) -> KeyFile {
+fn new_key_file(options: OpenOptions, rng: &mut dyn rand_core::CryptoRng) -> KeyFile {
     let mut keys = KeyFile::fresh(rng);
-    keys.add_signing_key(SigningType::Ed25519, rng);
+    options.key_types.iter().for_each(|kind| _ = keys.add_signing_key(*kind, rng));
     keys
-}
-
-fn read_key_file(path: &Path, options: OpenOptions) -> Result<KeyFile, NodeFilesError> {
-    decode_keys(path, &files::read(path, options.secret())?)
-}
-
-fn decode_keys(path: &Path, bytes: &[u8]) -> Result<KeyFile, NodeFilesError> {
-    KeyFile::decode(bytes).map_err(|reason| NodeFilesError::Keys { path: path.to_owned(), reason })
 }
 
 fn named_file(config: &Path, setting: &'static str, named: Option<&str>) -> Result<PathBuf, NodeFilesError> {

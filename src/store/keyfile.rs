@@ -175,6 +175,24 @@ impl KeyFile {
         self
     }
 
+    /// The same file with the post-quantum exchanges turned on: 5 and 2 come first, then what was there, unknown versions
+    /// included. Version 1 stays off where it was off, unless the file lists no version that is known.
+    ///
+    /// ```
+    /// use kafkacrypto::store::KeyFile;
+    /// let fresh = || KeyFile::fresh(&mut getrandom::rand_core::UnwrapErr(getrandom::SysRng));
+    /// for (before, after) in [(&[1][..], &[5, 2, 1][..]), (&[2, 9, 1], &[5, 2, 9, 1]), (&[5], &[5, 2]), (&[], &[5, 2, 1])] {
+    ///     assert_eq!(fresh().with_versions(before).with_post_quantum().versions(), after);
+    /// }
+    /// ```
+    #[must_use]
+    pub fn with_post_quantum(self) -> Self {
+        let first = if self.schemes().is_empty() { FRESH_VERSIONS.to_vec() } else { POST_QUANTUM.to_vec() };
+        let rest = self.versions.iter().filter(|version| !first.contains(version)).copied().collect();
+        let versions = [first, rest].concat();
+        self.with_versions(&versions)
+    }
+
     /// Whether requests are also sent in the oldest form.
     #[must_use]
     pub fn legacy(&self) -> bool {
@@ -311,6 +329,7 @@ fn count<T>(list: &[T]) -> u32 {
 
 const WHAT: &str = "secret signing key";
 const FRESH_VERSIONS: [u64; 3] = [5, 2, 1];
+const POST_QUANTUM: [u64; 2] = [5, 2];
 
 #[cfg(test)]
 mod tests;

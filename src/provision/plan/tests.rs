@@ -8,8 +8,12 @@ fn rng() -> impl rand_core::CryptoRng {
 
 /// Keys that cost no scrypt.
 fn authority(role: NodeRole) -> Authority {
-    let provisioner = role.signer().map(|which| (which, SigningKey::from_ed25519_seed(&[2; 32])));
-    Authority { role, root: SigningKey::from_ed25519_seed(&[1; 32]), provisioner }
+    Authority { role, types: vec![signers(role, SigningType::Ed25519)] }
+}
+
+fn signers(role: NodeRole, kind: SigningType) -> Signers {
+    let key = |seed: u8| SigningKey::from_seed(kind, &vec![seed; kind.seed_length()]).unwrap();
+    Signers { root: key(1), provisioner: role.signer().map(|which| (which, key(2))) }
 }
 
 fn key_file() -> KeyFile {
@@ -86,6 +90,26 @@ fn keys_of_another_type_are_named_and_keep_their_index() {
 }
 
 #[test]
+fn a_node_with_both_types_has_a_chain_of_each() {
+    let (mut keys, mut config) = (key_file(), NodeConfig::new("n").unwrap());
+    keys.add_signing_key(SigningType::Ed25519SlhDsa, &mut rng());
+    let types = [SigningType::Ed25519SlhDsa, SigningType::Ed25519];
+    let role = NodeRole::Prodcon;
+    let both = Authority { role, types: types.map(|kind| signers(role, kind)).into() };
+    let done = both.provision(&NodePlan::new(role, lab(), now()), &mut config, &keys, None).unwrap();
+    assert_eq!((done.chains, done.other_type), (vec![0, 1], vec![]));
+    let public: Vec<_> = keys.public_keys(None).map(|(_, key)| key.clone()).collect();
+    for (index, key) in public.iter().enumerate() {
+        let chain = bytes(&config, "chains", &format!("chain{index}"));
+        let root = bytes(&config, "allowlist", &format!("rot{index}"));
+        let (lists, _) = TrustLists::new([&root[..]], []);
+        let verified = verify(&chain, Ask { topic: Some("lab"), usage: Some(Usage::Encrypt) }, &lists, now()).unwrap();
+        assert_eq!(verified.key(), &LeafKey::Signing(key.clone()));
+        assert!(verified.signers().iter().all(|signer| signer.signing_type() == key.signing_type()));
+    }
+}
+
+#[test]
 fn slips_are_refused() {
     let mut config = NodeConfig::new("n").unwrap();
     let mut attempt = |topics: &[&str], secs| {
@@ -104,5 +128,5 @@ fn slips_are_refused() {
 #[test]
 fn debug_shows_no_secret() {
     let shown = format!("{:?}", authority(NodeRole::Producer));
-    assert!(shown.starts_with("Authority(for producer, root ") && !shown.contains("0101"), "{shown}");
+    assert!(shown.starts_with("Authority(for producer, roots [") && !shown.contains("0101"), "{shown}");
 }

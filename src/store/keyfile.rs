@@ -94,7 +94,8 @@ impl KeyFile {
         let mut reader = Reader::new(bytes, "key file");
         let elements = reader.array()?;
         match reader.clone().item()? {
-            Item::UInt(1 | 2) if elements < 5 => Err(reader.unexpected("[format, keys, ek, legacy, versions]").into()),
+            // seed files are such, too
+            Item::UInt(_) if elements < 5 => Err(reader.unexpected("[format, keys, ek, legacy, versions]").into()),
             Item::UInt(format @ (1 | 2)) => {
                 reader.item()?;
                 Self::decode_numbered(&mut reader, format == 1, elements - 5)

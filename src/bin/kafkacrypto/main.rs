@@ -12,6 +12,7 @@ mod answers;
 mod clock;
 mod commands;
 mod failure;
+mod given;
 mod kcat;
 mod output;
 mod password;

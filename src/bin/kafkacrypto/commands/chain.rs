@@ -1,17 +1,18 @@
-use std::io::{self, BufRead, IsTerminal, Read};
+use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use kafkacrypto::chain::{
-    Ask, Certificate, ChainError, Described, Description, LeafKey, Rejected, Restrictions, TrustLists, Usage, Verified,
-    verify,
+    Ask, Certificate, ChainError, Described, Description, LeafKey, ListedKey, Rejected, Restrictions, TrustLists,
+    Usage, Verified, verify,
 };
+use kafkacrypto::keys::{ExchangeKey, SigningPublicKey};
 use kafkacrypto::store::config::{Entry, NodeConfig};
-use kafkacrypto::store::value::Value as Stored;
 use kafkacrypto::time::UnixTime;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
+use crate::given::read;
 use crate::{clock, output};
 
 #[derive(Args)]
@@ -263,7 +264,7 @@ fn show_elements(name: &str, elements: &[(Option<u64>, Certificate)]) -> Result<
     for (index, (signed_by, certificate)) in elements.iter().enumerate() {
         let signature = signed_by.map_or("unsigned".to_owned(), |kind| format!("signature of type {kind}"));
         output::line(&format!("element {index}: {signature}"))?;
-        for key in keys(certificate.key()) {
+        for key in named_keys(certificate.key()) {
             output::line(&row("key", &key))?;
         }
         output::line(&row("expires", &expiry(certificate.max_age())))?;
@@ -290,6 +291,7 @@ fn element_json((signed_by, certificate): &(Option<u64>, Certificate)) -> Value 
         "usages": limits.usages().map(texts),
         "pathlen": limits.pathlen(),
         "keys": keys(certificate.key()),
+        "key_kinds": kinds(certificate.key()),
         "extras": certificate.extras().iter().map(hex::encode).collect::<Vec<_>>(),
         "unusable": unusable,
     })
@@ -318,41 +320,6 @@ fn usage(name: &str) -> Result<Usage, String> {
 fn moment(seconds: f64) -> Result<UnixTime, Failure> {
     let message = "--time takes seconds since 1970, such as 1800000000";
     UnixTime::from_secs_f64(seconds).ok_or_else(|| Failure::usage(message))
-}
-
-/// A file, stdin, hex, or a value as it stands in a config.
-fn read(given: &str) -> Result<Vec<u8>, Failure> {
-    if given == "-" {
-        return read_stdin();
-    }
-    let path = Path::new(given);
-    if path.is_file() {
-        let failed = |error| format!("{given} can't be read ({error}); check who may read it");
-        return std::fs::read(path).map(unwrapped).map_err(|error| Failure::configuration(failed(error)));
-    }
-    let message = format!("{given:.80} is neither a file that is there, nor hex, nor base64#…");
-    as_text(given).ok_or_else(|| Failure::usage(message))
-}
-
-fn read_stdin() -> Result<Vec<u8>, Failure> {
-    if io::stdin().is_terminal() {
-        return Err(Failure::usage("stdin is a terminal; send the chain into it, or name a file"));
-    }
-    let mut bytes = Vec::new();
-    let failed = |error| Failure::new(Failure::FAILED, format!("stdin can't be read ({error})"));
-    io::stdin().read_to_end(&mut bytes).map_err(failed)?;
-    Ok(unwrapped(bytes))
-}
-
-/// Bytes as they are, unless they are text that stands for bytes.
-fn unwrapped(bytes: Vec<u8>) -> Vec<u8> {
-    std::str::from_utf8(&bytes).ok().and_then(as_text).unwrap_or(bytes)
-}
-
-fn as_text(text: &str) -> Option<Vec<u8>> {
-    let text = text.trim();
-    let stored = || Stored::parse(text).ok()?.as_bytes().map(<[u8]>::to_vec);
-    (!text.is_empty()).then(|| hex::decode(text).ok().or_else(stored)).flatten()
 }
 
 fn config(path: &Path) -> Result<NodeConfig, Failure> {
@@ -411,6 +378,38 @@ fn keys(key: &LeafKey) -> Vec<String> {
     }
 }
 
+/// What each key is: as `signing type 4`, `x25519+mlkem1024 offer`.
+fn kinds(key: &LeafKey) -> Vec<String> {
+    let signing = |key: &SigningPublicKey| format!("signing type {}", key.signing_type().number());
+    let exchange = |key: &ExchangeKey| match key {
+        ExchangeKey::Bare(_) => "x25519".to_owned(),
+        ExchangeKey::Offer(offer) => format!("{} offer", offer.scheme()),
+        ExchangeKey::Answer(answer) => format!("{} answer", answer.scheme()),
+    };
+    let listed = |key: &ListedKey| match key {
+        ListedKey::Signing(key) => signing(key),
+        ListedKey::Exchange(key) => exchange(key),
+        ListedKey::Bare(_) => "x25519".to_owned(),
+        ListedKey::Unknown { version, .. } => format!("unknown version {version}"),
+        ListedKey::Malformed { version, .. } => format!("malformed version {version}"),
+    };
+    match key {
+        LeafKey::Signing(key) => vec![signing(key)],
+        LeafKey::Bare(_) => vec![BARE.to_owned()],
+        LeafKey::Keys(keys) => keys.iter().map(listed).collect(),
+    }
+}
+
+/// For people; of a long key only the beginning.
+fn named_keys(key: &LeafKey) -> Vec<String> {
+    let short = |hex: String| match hex.get(..160) {
+        Some(head) => format!("{head}… ({} bytes)", hex.len() / 2),
+        None => hex,
+    };
+    let row = |(kind, hex)| if kind == BARE { hex } else { format!("{kind}: {}", short(hex)) };
+    kinds(key).into_iter().zip(keys(key)).map(row).collect()
+}
+
 /// For terminals: escaped.
 fn shown(list: &[Vec<u8>]) -> Vec<String> {
     list.iter().map(|entry| entry.escape_ascii().to_string()).collect()
@@ -437,6 +436,8 @@ fn object(fields: &[(&str, Value)]) -> String {
     format!("{{{}}}", fields.join(", "))
 }
 
+/// A signing key of type 1, but for the oldest requests, which have an X25519 key there.
+const BARE: &str = "32 bare bytes";
 const AFTER_VERIFY: &str = "\
 Examples:
   kafkacrypto chain verify --node sensor-1.config

@@ -2,12 +2,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use kafkacrypto::chain::{self, Certificate};
 use kafkacrypto::error::Error;
-use kafkacrypto::keys::SigningType;
+use kafkacrypto::keys::{SigningPublicKey, SigningType};
 use kafkacrypto::provision::{Authority, NodePlan, NodeRole, Provisioned, Topics};
 use kafkacrypto::runtime::{List, NodeFiles, OpenOptions};
 use kafkacrypto::store::config::NodeConfig;
-use kafkacrypto::{chain, secret::Fingerprint};
 use serde_json::json;
 
 use crate::failure::Failure;
@@ -35,6 +35,10 @@ pub(crate) struct ProvisionArgs {
     /// How many certificates may stand below the node's own, -1 for no limit [default: 1, a chain server's 2]
     #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = clap::value_parser!(i64).range(-1..=255))]
     pathlen: Option<i64>,
+    /// The types of its signing keys: 1 (Ed25519), 4 (post-quantum too: Ed25519 with SLH-DSA), or both; a key that is missing
+    /// is made [default: those that the node has; 1 for a new one]
+    #[arg(long = "key-type", value_name = "1|4|both", value_parser = key_types)]
+    key_types: Vec<KeyTypes>,
     /// The folder of its files
     #[arg(long, default_value = ".")]
     dir: PathBuf,
@@ -64,6 +68,8 @@ pub(crate) struct ProvisionArgs {
     json: bool,
 }
 
+type KeyTypes = &'static [SigningType];
+
 /// What was asked for, from flags and answers.
 struct Wish {
     plan: NodePlan,
@@ -73,14 +79,15 @@ struct Wish {
 pub(crate) fn run(args: ProvisionArgs) -> Result<(), Failure> {
     let path = config_path(&args)?;
     let wish = wish(&args, !path.exists())?;
-    let existing = if path.exists() { Some(open(&args, &path)?) } else { None };
-    let authority = authority(&args, wish.plan.role, existing.is_none())?;
+    let existing = if path.exists() { Some(open(&args, &path, of_these(&asked(&args)))?) } else { None };
+    let types = types(&args, existing.as_ref());
+    let authority = authority(&args, wish.plan.role, types, existing.is_none())?;
     if let Some(files) = &existing {
-        same_root(&args, &authority, files)?;
+        same_roots(&args, &authority, files)?;
     }
     confirm(&args, &wish, &authority, &path)?;
-    let mut files = existing.map_or_else(|| create(&args, &path), Ok)?;
-    let done = apply(&wish, &args, &authority, &mut files)?;
+    let mut files = existing.map_or_else(|| create(&args, &path, types), Ok)?;
+    let done = apply(&wish, &args, types, &authority, &mut files)?;
     report(&args, &wish, &authority, &files, &done)
 }
 
@@ -148,6 +155,40 @@ fn topics(args: &ProvisionArgs) -> Result<Topics, Failure> {
     })
 }
 
+/// Which types of keys get certificates: those that were asked for, else those that the node uses, else type 1.
+fn types(args: &ProvisionArgs, existing: Option<&NodeFiles>) -> KeyTypes {
+    let asked = asked(args);
+    if !asked.is_empty() {
+        return of_these(&asked);
+    }
+    let enabled = existing.and_then(NodeFiles::enabled);
+    let public = existing.into_iter().flat_map(|files| files.key_file().public_keys(enabled.as_deref()));
+    let used: Vec<_> = public.map(|(_, key)| key.signing_type()).collect();
+    if used.is_empty() && enabled.is_none() { ONE } else { of_these(&used) }
+}
+
+fn asked(args: &ProvisionArgs) -> Vec<SigningType> {
+    args.key_types.iter().copied().flatten().copied().collect()
+}
+
+fn of_these(types: &[SigningType]) -> KeyTypes {
+    match (types.contains(&SigningType::Ed25519), types.contains(&SigningType::Ed25519SlhDsa)) {
+        (true, true) => BOTH,
+        (true, false) => ONE,
+        (false, true) => FOUR,
+        (false, false) => &[],
+    }
+}
+
+fn key_types(text: &str) -> Result<KeyTypes, String> {
+    match text {
+        "1" => Ok(ONE),
+        "4" => Ok(FOUR),
+        "both" | "1,4" => Ok(BOTH),
+        _ => Err("no such type of key; give 1 (Ed25519), 4 (Ed25519 with SLH-DSA) or both".to_owned()),
+    }
+}
+
 fn named(names: &str) -> Result<Topics, String> {
     let names = names.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
     let topics = Topics::Named(names);
@@ -157,7 +198,7 @@ fn named(names: &str) -> Result<Topics, String> {
 
 // ---- who allows it
 
-fn authority(args: &ProvisionArgs, role: NodeRole, new: bool) -> Result<Authority, Failure> {
+fn authority(args: &ProvisionArgs, role: NodeRole, types: KeyTypes, new: bool) -> Result<Authority, Failure> {
     let root = Source {
         name: "root",
         file: args.root_password_file.as_ref(),
@@ -172,22 +213,42 @@ fn authority(args: &ProvisionArgs, role: NodeRole, new: bool) -> Result<Authorit
     };
     let root = root.read(new)?;
     let provisioners = if role.signer().is_some() { provisioners.read(new)? } else { Default::default() };
-    Authority::from_passwords(role, &root, &provisioners).map_err(Failure::usage)
+    Authority::of_types(role, types, &root, &provisioners).map_err(Failure::usage)
 }
 
 /// A slip in the root password makes another root, which nobody else in the fleet trusts.
-fn same_root(args: &ProvisionArgs, authority: &Authority, files: &NodeFiles) -> Result<(), Failure> {
-    let ours = chain::root_certificate(authority.root());
-    let provisioned = !files.chains().is_empty();
-    if args.new_root || !provisioned || files.listed(List::Allow).contains(&ours) {
+fn same_roots(args: &ProvisionArgs, authority: &Authority, files: &NodeFiles) -> Result<(), Failure> {
+    if args.new_root || files.chains().is_empty() {
         return Ok(());
     }
+    let Some(stranger) = authority.roots().find(|root| !is_known(root, files)) else { return Ok(()) };
     let message = format!(
-        "this password makes the root {}, which {} doesn't trust; check the password, or give --new-root to replace the root",
-        authority.root(),
+        "this password makes the root {stranger}, which {} doesn't trust; check the password, or give --new-root to replace the root",
         files.config_path().display()
     );
     Err(Failure::new(Failure::NOT_AUTHORISED, message))
+}
+
+/// Whether the node trusts a root. One of a type that is new to it is known by its classical half, which one password makes
+/// the same for all types.
+fn is_known(root: &SigningPublicKey, files: &NodeFiles) -> bool {
+    let listed = files.listed(List::Allow);
+    if listed.contains(&chain::root_certificate(root)) {
+        return true;
+    }
+    let kind = root.signing_type();
+    let chains = files.chains();
+    let has_chain = |index: usize| chains.iter().any(|(of, _)| *of == index);
+    let new = files.key_file().public_keys(None).all(|(index, key)| key.signing_type() != kind || !has_chain(index));
+    let trusted = listed.iter().filter_map(|bytes| Certificate::decode(bytes).ok()?.key().signing_key());
+    new && trusted.into_iter().any(|key| classical(&key) == classical(root))
+}
+
+fn classical(key: &SigningPublicKey) -> &[u8; 32] {
+    match key {
+        SigningPublicKey::Ed25519(public) => public,
+        SigningPublicKey::Ed25519SlhDsa { ed25519, .. } => ed25519,
+    }
 }
 
 fn confirm(args: &ProvisionArgs, wish: &Wish, authority: &Authority, path: &Path) -> Result<(), Failure> {
@@ -195,37 +256,36 @@ fn confirm(args: &ProvisionArgs, wish: &Wish, authority: &Authority, path: &Path
         return Ok(());
     }
     let topics = spelled(&wish.plan.topics.roots(".").unwrap_or_default());
-    eprintln!("{} as {} for {topics}, under the root {}", path.display(), wish.plan.role, authority.root());
+    let roots = roots(authority).join(" and ");
+    eprintln!("{} as {} for {topics}, under the root {roots}", path.display(), wish.plan.role);
     if prompt::confirmed("Write it?")? { Ok(()) } else { Err(Failure::new(Failure::FAILED, "nothing was changed")) }
 }
 
 // ---- doing it
 
-fn options(args: &ProvisionArgs) -> OpenOptions {
-    OpenOptions::default().allow_readable_by_others(args.allow_readable_by_others)
+fn open(args: &ProvisionArgs, path: &Path, types: KeyTypes) -> Result<NodeFiles, Failure> {
+    let options = OpenOptions::default().allow_readable_by_others(args.allow_readable_by_others).new_key_types(types);
+    Ok(NodeFiles::open_or_create(path, &args.node, options, &mut rng()).map_err(Error::from)?)
 }
 
-fn open(args: &ProvisionArgs, path: &Path) -> Result<NodeFiles, Failure> {
-    Ok(NodeFiles::open_or_create(path, &args.node, options(args), &mut rng()).map_err(Error::from)?)
-}
-
-fn create(args: &ProvisionArgs, path: &Path) -> Result<NodeFiles, Failure> {
+fn create(args: &ProvisionArgs, path: &Path, types: KeyTypes) -> Result<NodeFiles, Failure> {
     let failed = |error| {
         let folder = args.dir.display();
         Failure::configuration(format!("could not make the folder {folder} ({error}); choose another with --dir"))
     };
     std::fs::create_dir_all(&args.dir).map_err(failed)?;
-    open(args, path)
+    open(args, path, types)
 }
 
 fn apply(
     wish: &Wish,
     args: &ProvisionArgs,
+    types: KeyTypes,
     authority: &Authority,
     files: &mut NodeFiles,
 ) -> Result<Provisioned, Failure> {
-    if files.signers().is_empty() && files.enabled().is_none_or(|types| types.contains(&SigningType::Ed25519)) {
-        files.add_signing_key(SigningType::Ed25519, &mut rng()).map_err(Error::from)?;
+    for kind in types {
+        files.need_key_type(*kind, &mut rng()).map_err(Error::from)?;
     }
     let mut config = files.config().clone();
     let enabled = files.enabled();
@@ -255,19 +315,24 @@ fn report(
     for notice in files.notices() {
         tracing::info!("{notice}");
     }
-    for index in &done.other_type {
-        eprintln!("kafkacrypto: signing key {index} has no chain: it is of another type than the root");
+    let chains = files.chains();
+    for index in done.other_type.iter().filter(|index| chains.iter().all(|(of, _)| of != *index)) {
+        eprintln!(
+            "Signing key {index} has no certificate: it is of another type; give --key-type both to provision all."
+        );
     }
     let enabled = files.enabled();
-    let keys: Vec<_> = files.key_file().public_keys(enabled.as_deref()).map(|(_, key)| key.to_bytes()).collect();
+    let keys: Vec<_> = files.key_file().public_keys(enabled.as_deref()).map(|(_, key)| key.clone()).collect();
     if args.json {
         let told = json!({
             "node": args.node,
             "role": wish.plan.role.name(),
             "topics": done.topics,
             "expires": done.expires.as_secs_f64(),
-            "root": hex::encode(authority.root().to_bytes()),
-            "keys": keys.iter().map(hex::encode).collect::<Vec<_>>(),
+            "root": authority.roots().next().map(hexed),
+            "roots": authority.roots().map(hexed).collect::<Vec<_>>(),
+            "keys": keys.iter().map(hexed).collect::<Vec<_>>(),
+            "key_types": keys.iter().map(|key| key.signing_type().number()).collect::<Vec<_>>(),
             "chains": done.chains,
             "config": files.config_path().display().to_string(),
             "created": files.created().iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
@@ -278,12 +343,18 @@ fn report(
     let (role, until) = (wish.plan.role, clock::utc(done.expires));
     output::line(&format!("{} is provisioned as {role} for {topics}, until {until}", args.node))?;
     output::line(&format!("  config {}", files.config_path().display()))?;
-    output::line(&format!("  root   {}", authority.root()))?;
-    for key in keys {
-        output::line(&format!("  key    {}", Fingerprint::of(&key)))?;
-    }
+    roots(authority).iter().try_for_each(|root| output::line(&format!("  root   {root}")))?;
+    keys.iter().try_for_each(|key| output::line(&format!("  key    {key}")))?;
     hints(wish, files);
     Ok(())
+}
+
+fn hexed(key: &SigningPublicKey) -> String {
+    hex::encode(key.to_bytes())
+}
+
+fn roots(authority: &Authority) -> Vec<String> {
+    authority.roots().map(ToString::to_string).collect()
 }
 
 fn spelled(roots: &[String]) -> String {
@@ -309,6 +380,9 @@ fn rng() -> impl rand_core::CryptoRng {
     getrandom::rand_core::UnwrapErr(getrandom::SysRng)
 }
 
+const ONE: KeyTypes = &[SigningType::Ed25519];
+const FOUR: KeyTypes = &[SigningType::Ed25519SlhDsa];
+const BOTH: KeyTypes = &[SigningType::Ed25519, SigningType::Ed25519SlhDsa];
 const AFTER_HELP: &str = "\
 On a terminal, what is missing is asked for. Running it again on a node keeps its keys and renews its certificates.
 Whoever uses the same two passwords, with this tool or the Python one, makes nodes of the same fleet.
@@ -317,4 +391,5 @@ Examples:
   kafkacrypto provision sensor-1
   kafkacrypto provision sensor-1 --role producer --topics lab,office --bootstrap localhost:9092 \\
       --security-protocol PLAINTEXT --root-password-file root.pw --provisioner-password-file prov.pw --yes
-  kafkacrypto provision archive --role consumer --all-topics --json";
+  kafkacrypto provision archive --role consumer --all-topics --json
+  kafkacrypto provision gateway --role prodcon --topics lab --key-type both";

@@ -1,8 +1,9 @@
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use kafkacrypto::chain::{Ask, Certificate, Restrictions, TrustLists, verify};
 use kafkacrypto::keys::{RatchetState, Scheme};
+use kafkacrypto::provision::{EscrowKey, EscrowPublicKey};
 use kafkacrypto::runtime::resolve;
 use kafkacrypto::store::config::{Entry, NodeConfig};
 use kafkacrypto::store::{KeyFile, KeyFileWarning};
@@ -14,22 +15,13 @@ use crate::failure::Failure;
 use crate::{clock, output};
 
 #[derive(Args)]
-pub(crate) struct KeyArgs {
-    #[command(subcommand)]
-    command: KeyCommand,
-}
-
-#[derive(Subcommand)]
-enum KeyCommand {
-    /// What is in a key file or a config; never a secret
-    #[command(after_help = AFTER_HELP)]
-    Info {
-        /// NODE.config (its key file is shown too) or NODE.crypto
-        file: PathBuf,
-        /// As JSON
-        #[arg(long)]
-        json: bool,
-    },
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct InfoArgs {
+    /// NODE.config (its key file is shown too), NODE.crypto, or an escrow key
+    file: PathBuf,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// What is told of a file: for people and for programs.
@@ -38,10 +30,13 @@ struct Told {
     json: Value,
 }
 
-pub(crate) fn run(args: KeyArgs) -> Result<(), Failure> {
-    let KeyCommand::Info { file, json } = args.command;
+pub(crate) fn run(InfoArgs { file, json }: InfoArgs) -> Result<(), Failure> {
     let bytes = read(&file)?;
-    let told = if is_message_pack(&bytes) { key_file(&file, &bytes)? } else { config(&file, &bytes)? };
+    let told = match (EscrowKey::from_bytes(&bytes), is_message_pack(&bytes)) {
+        (Ok(key), _) => escrow_key(&file, &key.public()),
+        (Err(_), true) => key_file(&file, &bytes)?,
+        (Err(_), false) => config(&file, &bytes)?,
+    };
     if json {
         return output::line(&told.json.to_string());
     }
@@ -49,7 +44,21 @@ pub(crate) fn run(args: KeyArgs) -> Result<(), Failure> {
     told.lines.iter().try_for_each(|(label, text)| output::line(&format!("{label:width$}  {text}")))
 }
 
-// ---- the key file
+// ---- keys
+
+fn escrow_key(path: &Path, public: &EscrowPublicKey) -> Told {
+    let (version, scheme) = (public.scheme().offer_version(), public.scheme());
+    let told = |label: &str, text: String| (label.to_owned(), text);
+    let lines = vec![
+        told("escrow key", path.display().to_string()),
+        told("  version", format!("{version} ({scheme})")),
+        told("  name", public.to_string()),
+        told("  public", hex::encode(public.to_bytes())),
+    ];
+    let json = json!({"escrow_key": path.display().to_string(), "version": version, "scheme": scheme.to_string(),
+        "public": hex::encode(public.to_bytes())});
+    Told { lines, json }
+}
 
 fn key_file(path: &Path, bytes: &[u8]) -> Result<Told, Failure> {
     if RatchetState::decode(bytes).is_ok() {
@@ -225,11 +234,11 @@ fn texts(list: &[Vec<u8>]) -> Vec<String> {
 // ---- files
 
 /// Key files and seeds are MessagePack arrays; no text begins with such a byte.
-fn is_message_pack(bytes: &[u8]) -> bool {
+pub(super) fn is_message_pack(bytes: &[u8]) -> bool {
     bytes.first().is_none_or(|first| matches!(first, 0x90..=0x9f | 0xdc | 0xdd))
 }
 
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let failed = |error| format!("{} can't be read ({error}); check the path and who may read it", path.display());
     std::fs::read(path).map(Zeroizing::new).map_err(|error| Failure::configuration(failed(error)))
 }
@@ -241,4 +250,5 @@ fn unusable(path: &Path, error: &dyn std::error::Error) -> Failure {
 const AFTER_HELP: &str = "\
 Examples:
   kafkacrypto key info sensor-1.config
-  kafkacrypto key info --json sensor-1.crypto";
+  kafkacrypto key info --json sensor-1.crypto
+  kafkacrypto key info escrow.key";

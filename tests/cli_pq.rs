@@ -244,7 +244,10 @@ fn chain_show_names_what_signs() {
     assert!(shown.contains("signature of type 4") && shown.contains("signing type 4: 920492c420"), "{shown}");
     let lines = place.run(&["chain", "show", "--node", "n.config", "--json"]).good().out;
     let chains: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!((&chains[0]["elements"][0]["signed_by"], &chains[1]["elements"][1]["signed_by"]), (&json!(1), &json!(4)));
+    assert_eq!(
+        (&chains[0]["elements"][0]["signed_by"], &chains[1]["elements"][1]["signed_by"]),
+        (&json!(1), &json!(4))
+    );
     assert_eq!(chains[1]["elements"][1]["key_kinds"], json!(["signing type 4"]));
     assert!(place.run(&["chain", "verify", "--node", "n.config", "--usage", "key-encrypt"]).code == 0);
 }
@@ -307,7 +310,8 @@ fn escrow_slips_change_nothing() {
     place.run(&["escrow", "seal", "n.seed", "--to", "five"]).refused(2, "no public escrow key");
     place.run(&["escrow", "seal", "n.crypto", "--to", two.trim()]).refused(5, "is no seed file");
     place.run(&["escrow", "seal", "missing", "--to", two.trim()]).refused(5, "missing does not exist");
-    for (key, code, said) in [("two", 1, "the key is one for x25519+sntrup761"), ("other", 1, "sealed to another key")] {
+    for (key, code, said) in [("two", 1, "the key is one for x25519+sntrup761"), ("other", 1, "sealed to another key")]
+    {
         place.run(&["escrow", "open", sealed, "--key", key, "--out", "x"]).refused(code, said);
     }
     place.run(&["escrow", "open", &sealed[..200], "--key", "five", "--out", "x"]).refused(1, "no escrowed secret");

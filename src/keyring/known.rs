@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::{Learned, Limits, Origin};
-use crate::keys::KeyIndex;
+use crate::keys::{KeyIndex, Scheme};
 use crate::secret::Secret;
 use crate::topic::Root;
 
@@ -79,6 +79,15 @@ impl fmt::Debug for KnownSecret {
 }
 
 impl Origin {
+    /// The exchange that it came by; none for our own.
+    #[must_use]
+    pub fn scheme(&self) -> Option<Scheme> {
+        match self {
+            Self::Own => None,
+            Self::Peer { scheme, .. } => Some(*scheme),
+        }
+    }
+
     fn same_giver(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Own, Self::Own) => true,

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use kafkacrypto::chain::Usage;
 use kafkacrypto::client::{Consumer, ConsumerOptions, ConsumerRecord, ReadError, Start};
+use kafkacrypto::keyring::Origin;
 use kafkacrypto::keys::KeyIndex;
 use kafkacrypto::message::{Message, State};
 use kafkacrypto::transport::Headers;
@@ -256,6 +257,9 @@ fn add(object: &mut Map<String, Value>, name: &str, message: &Message) {
     if let Some(index) = message.key_index() {
         put("_key_index", key_index(index));
     }
+    if let Some(scheme) = message.origin().and_then(Origin::scheme) {
+        put("_exchange", json!(scheme.to_string()));
+    }
 }
 
 fn key_index(index: &KeyIndex) -> Value {
@@ -270,8 +274,8 @@ Only what was decrypted is printed; the rest is named on stderr, with why (-J pr
 
 With -J, each record is one line: topic, partition, offset, timestamp (milliseconds since 1970), headers, and for `key` and
 `value` each: the cleartext (null if there is none), NAME_state (null, cleartext, pending, refused or foreign),
-NAME_key_index, NAME_base64 where the cleartext isn't UTF-8, and NAME_reason and NAME_raw_base64 where there is no
-cleartext.
+NAME_key_index, NAME_exchange (by which its key came here: x25519, x25519+sntrup761 or x25519+mlkem1024), NAME_base64 where
+the cleartext isn't UTF-8, and NAME_reason and NAME_raw_base64 where there is no cleartext.
 
 Examples:
   kafkacrypto consume -n archive.config -t lab.data

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,6 +7,8 @@ use kafkacrypto::client::{
     Consumer, ConsumerOptions, ConsumerRecord, Producer, ProducerOptions, ProducerRecord, Start,
 };
 use kafkacrypto::error::Error;
+use kafkacrypto::keyring::Origin;
+use kafkacrypto::keys::{Scheme, SigningType};
 use kafkacrypto::message::State;
 use kafkacrypto::provision::{Authority, NodePlan, NodeRole, Topics};
 use kafkacrypto::runtime::{Event, Node, NodeFiles, OpenOptions};
@@ -24,6 +26,9 @@ pub(crate) struct DemoArgs {
     /// A Kafka broker to do it on (PLAINTEXT) [default: one within this program]
     #[arg(short, long, value_name = "HOST:PORT")]
     bootstrap: Option<String>,
+    /// Post-quantum throughout: signing keys of type 4, key exchange 5 alone, and nodes that refuse anything else
+    #[arg(long)]
+    pq: bool,
     /// Tell what was seen as JSON
     #[arg(long)]
     json: bool,
@@ -33,8 +38,16 @@ pub(crate) struct DemoArgs {
 struct Seen {
     stored: Vec<u8>,
     exchange: Duration,
+    scheme: Option<Scheme>,
     cleartext: String,
     refusal: String,
+}
+
+impl DemoArgs {
+    /// The types of the nodes' signing keys.
+    fn key_types(&self) -> &'static [SigningType] {
+        if self.pq { &[SigningType::Ed25519SlhDsa] } else { &[SigningType::Ed25519] }
+    }
 }
 
 pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
@@ -57,7 +70,8 @@ async fn show(args: &DemoArgs) -> Result<Seen, Failure> {
     let (root, topic) = (&scene.root, &scene.topic);
     say(&format!("kafkacrypto: one producer, two consumers, and {}\n", scene.place))?;
     let (meter, office, guest) = scene.provision().await?;
-    say("1  Three nodes get a key and a certificate each, from one root of trust")?;
+    let keys = if args.pq { "a key of type 4 (Ed25519 with SLH-DSA)" } else { "a key" };
+    say(&format!("1  Three nodes get {keys} and a certificate each, from one root of trust"))?;
     say(&format!("     meter   may produce to   {root}"))?;
     say(&format!("     office  may consume from {root}"))?;
     say(&format!("     guest   may consume from {root}-lobby only\n"))?;
@@ -73,8 +87,11 @@ async fn show(args: &DemoArgs) -> Result<Seen, Failure> {
     lines_of_hex(&stored).iter().try_for_each(|line| say(line))?;
 
     let office = scene.open(office, false).await?;
-    let (cleartext, exchange) = read(&office, topic).await?;
+    let (cleartext, exchange, scheme) = read(&office, topic).await?;
     say("\n3  office reads it, asks meter for the key, and gets it")?;
+    if let Some(scheme) = scheme {
+        say(&format!("   The two agreed on a secret by {scheme}"))?;
+    }
     say(&format!("   {:.1} ms from ciphertext to cleartext:  {cleartext}\n", millis(exchange)))?;
 
     let guest = scene.open(guest, true).await?;
@@ -85,17 +102,22 @@ async fn show(args: &DemoArgs) -> Result<Seen, Failure> {
     for node in [office, guest, meter] {
         node.close().await;
     }
-    Ok(Seen { stored, exchange, cleartext, refusal })
+    Ok(Seen { stored, exchange, scheme, cleartext, refusal })
 }
 
 fn end(args: &DemoArgs, seen: &Seen, took: Duration) -> Result<(), Failure> {
     if seen.cleartext != READING {
         return Err(failed("office decrypted something else than meter had sent"));
     }
+    if args.pq && !seen.scheme.is_some_and(Scheme::is_post_quantum) {
+        return Err(failed("the exchange was not a post-quantum one"));
+    }
     if args.json {
         let told = json!({
             "broker": args.bootstrap.as_deref().unwrap_or("memory"),
             "stored": hex::encode(&seen.stored),
+            "signing_types": args.key_types().iter().map(|kind| kind.number()).collect::<Vec<_>>(),
+            "scheme": seen.scheme.map(|scheme| scheme.to_string()),
             "exchange_ms": millis(seen.exchange),
             "cleartext": seen.cleartext,
             "refusal": seen.refusal,
@@ -114,6 +136,8 @@ struct Scene {
     folder: PathBuf,
     root: String,
     topic: String,
+    pq: bool,
+    key_types: &'static [SigningType],
 }
 
 impl Scene {
@@ -132,22 +156,25 @@ impl Scene {
             Failure::configuration(format!("could not make the folder {} ({error}); set TMPDIR", folder.display()))
         })?;
         let topic = format!("{root}.readings");
-        Ok(Self { transport, broker: Broker::new(), place, folder, root, topic })
+        let (pq, key_types) = (args.pq, args.key_types());
+        Ok(Self { transport, broker: Broker::new(), place, folder, root, topic, pq, key_types })
     }
 
     /// The configs of a producer, of a consumer, and of a consumer of something else.
     async fn provision(&self) -> Result<(PathBuf, PathBuf, PathBuf), Failure> {
-        let (folder, root) = (self.folder.clone(), self.root.clone());
+        let (folder, root, types) = (self.folder.clone(), self.root.clone(), self.key_types);
         let work = tokio::task::spawn_blocking(move || {
             let (password, provisioners) = (hex::encode(random::<16>()?), hex::encode(random::<16>()?));
-            let authority = |role| Authority::from_passwords(role, &password, &provisioners).map_err(Failure::usage);
+            let authority = |role| Authority::of_types(role, types, &password, &provisioners).map_err(Failure::usage);
             let (producers, consumers) = std::thread::scope(|scope| {
                 let producers = scope.spawn(|| authority(NodeRole::Producer));
                 let consumers = authority(NodeRole::Consumer);
                 (producers.join().unwrap_or_else(|_| Err(failed("a thread has failed"))), consumers)
             });
             let (producers, consumers) = (producers?, consumers?);
-            let node = |name, authority, role, topics: &str| provision(&folder, name, authority, role, topics);
+            let node = |name, authority, role, topics: &str| {
+                provision(&folder, name, authority, types, &NodePlan::new(role, named(topics), clock::now()?))
+            };
             Ok((
                 node("meter", &producers, NodeRole::Producer, &root)?,
                 node("office", &consumers, NodeRole::Consumer, &root)?,
@@ -159,6 +186,7 @@ impl Scene {
 
     async fn open(&self, config: PathBuf, ask_unauthorised: bool) -> Result<Node, Failure> {
         let builder = Node::builder(config).transport(self.transport()).ask_unauthorised(ask_unauthorised);
+        let builder = builder.require_pq(self.pq);
         Ok(builder.open().await?)
     }
 
@@ -189,19 +217,26 @@ impl Drop for Scene {
     }
 }
 
+fn named(topic: &str) -> Topics {
+    Topics::Named(vec![topic.to_owned()])
+}
+
 fn provision(
-    folder: &std::path::Path,
+    folder: &Path,
     name: &str,
     authority: &Authority,
-    role: NodeRole,
-    topic: &str,
+    types: &'static [SigningType],
+    plan: &NodePlan,
 ) -> Result<PathBuf, Failure> {
     let path = folder.join(format!("{name}.config"));
     let mut rng = getrandom::rand_core::UnwrapErr(getrandom::SysRng);
-    let mut files = NodeFiles::open_or_create(&path, name, OpenOptions::default(), &mut rng).map_err(Error::from)?;
+    let options = OpenOptions::default().new_key_types(types);
+    let mut files = NodeFiles::open_or_create(&path, name, options, &mut rng).map_err(Error::from)?;
+    if types.contains(&SigningType::Ed25519SlhDsa) {
+        files.edit_keys(|keys| keys.with_versions(&[5])).map_err(Error::from)?;
+    }
     let mut config = files.config().clone();
-    let plan = NodePlan::new(role, Topics::Named(vec![topic.to_owned()]), clock::now()?);
-    authority.provision(&plan, &mut config, files.key_file(), None).map_err(Failure::configuration)?;
+    authority.provision(plan, &mut config, files.key_file(), None).map_err(Failure::configuration)?;
     files.save(config).map_err(Error::from)?;
     Ok(path)
 }
@@ -214,14 +249,15 @@ async fn first(node: &Node, topic: &str) -> Result<ConsumerRecord, Failure> {
     Ok(record.map_err(Error::from)?)
 }
 
-/// What a record says, and how long it took to have its key.
-async fn read(node: &Node, topic: &str) -> Result<(String, Duration), Failure> {
+/// What a record says, how long it took to have its key, and by which exchange that came.
+async fn read(node: &Node, topic: &str) -> Result<(String, Duration, Option<Scheme>), Failure> {
     let mut record = first(node, topic).await?;
     let asked = Instant::now();
     let cleartext = record.value.wait(PATIENCE).await;
     let took = asked.elapsed();
     let cleartext = cleartext.map_err(|why| Failure::new(Failure::UNDECRYPTABLE, why))?.unwrap_or_default();
-    Ok((String::from_utf8_lossy(cleartext).into_owned(), took))
+    let cleartext = String::from_utf8_lossy(cleartext).into_owned();
+    Ok((cleartext, took, record.value.origin().and_then(Origin::scheme)))
 }
 
 /// Why the producer gave no key; the record is still ciphertext then.

@@ -193,11 +193,28 @@ fn the_demo_tells_a_program_too() {
 }
 
 #[test]
+fn the_demo_is_post_quantum_throughout_if_asked() {
+    let output = run(&["demo", "--pq"], b"");
+    ended(&output, 0);
+    let shown = text(&output.stdout);
+    for part in ["(type 4)", "agreed on a secret by x25519+mlkem1024", "All of it happened"] {
+        assert!(shown.contains(part), "{part} is missing in:\n{shown}");
+    }
+    assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+    let output = run(&["demo", "--pq", "--json"], b"");
+    ended(&output, 0);
+    let seen = &objects(&output)[0];
+    assert_eq!((&seen["signing_types"], &seen["scheme"]), (&serde_json::json!([4]), &"x25519+mlkem1024".into()));
+}
+
+#[test]
 fn the_demo_runs_over_kafka() {
     let Some(bootstrap) = support::bootstrap() else { return };
-    let output = run(&["demo", "--bootstrap", &bootstrap], b"");
-    ended(&output, 0);
-    assert!(text(&output.stdout).contains("All of it happened"));
+    for more in [&[][..], &["--pq"]] {
+        let output = run(&[&["demo", "--bootstrap", &bootstrap], more].concat(), b"");
+        ended(&output, 0);
+        assert!(text(&output.stdout).contains("All of it happened"));
+    }
 }
 
 #[test]
@@ -231,6 +248,7 @@ fn text_and_binary_survive_byte_for_byte() {
     assert_eq!((&seen[4]["key_state"], &seen[4]["value"]), (&"null".into(), &"plain".into()));
     assert_eq!(base64(&seen[5]["value_base64"]), [0xff]);
     assert_eq!(seen[1]["value_key_index"].as_str().unwrap().len(), 64);
+    assert_eq!(seen[1]["value_exchange"], "x25519+mlkem1024");
 
     let output = place.consume(&consumer, &["-o", "0", "-c", "1", "-D", "|"]);
     assert_eq!(output.stdout, [&all[..], b"|"].concat());

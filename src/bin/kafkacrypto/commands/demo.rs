@@ -70,8 +70,10 @@ async fn show(args: &DemoArgs) -> Result<Seen, Failure> {
     let (root, topic) = (&scene.root, &scene.topic);
     say(&format!("kafkacrypto: one producer, two consumers, and {}\n", scene.place))?;
     let (meter, office, guest) = scene.provision().await?;
-    let keys = if args.pq { "a key of type 4 (Ed25519 with SLH-DSA)" } else { "a key" };
-    say(&format!("1  Three nodes get {keys} and a certificate each, from one root of trust"))?;
+    say("1  Three nodes get a key and a certificate each, from one root of trust")?;
+    if args.pq {
+        say("     all keys sign with Ed25519 and SLH-DSA (type 4)")?;
+    }
     say(&format!("     meter   may produce to   {root}"))?;
     say(&format!("     office  may consume from {root}"))?;
     say(&format!("     guest   may consume from {root}-lobby only\n"))?;

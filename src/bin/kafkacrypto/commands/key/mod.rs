@@ -1,3 +1,5 @@
+//! `key`: looks at key files and configs, and changes which keys and exchanges a node has. Never shows a secret; owns no bytes.
+
 mod change;
 mod info;
 

@@ -18,6 +18,7 @@ mod error;
 mod fetch;
 mod group;
 mod net;
+mod produce;
 mod protocol;
 pub mod record;
 mod security;
@@ -30,4 +31,5 @@ pub use fetch::{
     Standing, Start, TopicPartition,
 };
 pub use group::{Assignor, GroupProtocol, GroupSettings, Rebalance};
+pub use produce::{Acks, Delivered, Delivery, Partitioner, Producer, ProducerConfig, ProducerRecord};
 pub use security::{Hidden, SaslMechanism, SecurityProtocol, Token, TokenError, TokenSource};

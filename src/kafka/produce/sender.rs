@@ -1,0 +1,246 @@
+//! Does what the state machine says: one task for each producer.
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use kafka_protocol::messages::produce_response::PartitionProduceResponse;
+use kafka_protocol::messages::{InitProducerIdRequest, ProduceRequest, ProduceResponse, TopicName};
+use kafka_protocol::protocol::StrBytes;
+use tokio::time::{Instant, sleep_until};
+use uuid::Uuid;
+
+use crate::kafka::cluster::{Lane, Target, Throttled};
+use crate::kafka::error::{Error, ErrorKind};
+
+use super::batch::{Body, unwritable};
+use super::producer::{Shared, closed};
+use super::report::Ack;
+use super::state::{Action, Event, Outgoing, Parcel, Places, Returned, what};
+
+/// Runs until the producer is closed and all records are reported.
+pub(super) async fn run(shared: Arc<Shared>) {
+    let _guard = Guard(Arc::clone(&shared));
+    let mut jobs = Jobs::new();
+    let mut event = Event::Tick;
+    loop {
+        let (actions, wake, idle) = {
+            let mut state = shared.state();
+            let actions = state.handle(event, shared.now());
+            (actions, state.next_wake(), state.is_idle())
+        };
+        for action in actions {
+            perform(&shared, action, &mut jobs);
+        }
+        if idle && shared.closing.load(Ordering::Relaxed) {
+            return;
+        }
+        event = next(&shared, wake, &mut jobs).await;
+    }
+}
+
+/// What is under way, in the order in which it was begun: requests must go out in that order, so they are polled in it.
+type Jobs = Vec<Pin<Box<dyn Future<Output = Event> + Send>>>;
+
+/// What happens next.
+async fn next(shared: &Shared, wake: Option<Duration>, jobs: &mut Jobs) -> Event {
+    let far = Instant::now() + FAR;
+    let mut timer = pin!(sleep_until(wake.map_or(far, |wake| shared.instant(wake))));
+    let mut news = pin!(shared.wake.notified());
+    poll_fn(|context| {
+        if let Poll::Ready(event) = poll_jobs(jobs, context) {
+            return Poll::Ready(event);
+        }
+        match news.as_mut().poll(context).is_ready() || timer.as_mut().poll(context).is_ready() {
+            true => Poll::Ready(Event::Tick),
+            false => Poll::Pending,
+        }
+    })
+    .await
+}
+
+fn poll_jobs(jobs: &mut Jobs, context: &mut Context<'_>) -> Poll<Event> {
+    for (at, job) in jobs.iter_mut().enumerate() {
+        if let Poll::Ready(event) = job.as_mut().poll(context) {
+            drop(jobs.remove(at));
+            return Poll::Ready(event);
+        }
+    }
+    Poll::Pending
+}
+
+fn perform(shared: &Arc<Shared>, action: Action, jobs: &mut Jobs) {
+    let shared = Arc::clone(shared);
+    match action {
+        Action::Send(outgoing) => jobs.push(Box::pin(send(shared, outgoing))),
+        Action::AskId => jobs.push(Box::pin(async move { Event::Id(ask_id(&shared).await) })),
+        Action::Refresh { topic, stale } => jobs.push(Box::pin(refresh(shared, topic, stale))),
+        Action::Compress { slot, place, body } => {
+            let (compression, level) = (shared.config.compression, shared.config.level);
+            let work = tokio::task::spawn_blocking(move || body.compressed(compression, level));
+            jobs.push(Box::pin(async move {
+                let body = work.await.map_err(|_| closed()).and_then(|body| body.map_err(unwritable));
+                Event::Compressed { slot, place, body }
+            }));
+        }
+        Action::Report { report, piece, freed } => {
+            let reporting = shared.reporting();
+            report.settle(piece);
+            shared.memory.add_permits(freed);
+            drop(reporting);
+            shared.reported.notify_waiters();
+        }
+    }
+}
+
+async fn refresh(shared: Arc<Shared>, topic: Arc<str>, stale: bool) -> Event {
+    if stale {
+        shared.client.stale(&topic);
+    }
+    let found = shared.client.topic(&topic, Instant::now() + shared.request_timeout).await;
+    let found = found.map(|found| found.map(|found| Places::new(&found)));
+    Event::Topic { name: topic, found }
+}
+
+async fn ask_id(shared: &Shared) -> Result<(i64, i16), Error> {
+    let what = "can't get a producer id (the right to write to a topic is needed for it)";
+    let build = |_| InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(i32::MAX);
+    let deadline = Instant::now() + shared.request_timeout;
+    let answer = shared.client.call::<InitProducerIdRequest>(Target::Any, Lane::Main, deadline, build).await;
+    let (response, _) = answer.map_err(|error| error.at(what).unsent())?;
+    match response.error_code {
+        0 => Ok((response.producer_id.0, response.producer_epoch)),
+        code => Err(Error::from_code(code, what).unsent()),
+    }
+}
+
+/// A batch in a request, ready to be sent.
+struct Sealed {
+    parcel: (Arc<str>, Uuid, i32),
+    bytes: Bytes,
+}
+
+async fn send(shared: Arc<Shared>, outgoing: Outgoing) -> Event {
+    let Outgoing { request, broker, parcels } = outgoing;
+    let (mut returned, mut sealed) = (Vec::with_capacity(parcels.len()), Vec::with_capacity(parcels.len()));
+    for parcel in parcels {
+        let Parcel { topic, topic_id, partition, stamp, body, slot, place } = parcel;
+        let (body, result) = match body.stamped(stamp, shared.config.compression, shared.config.level) {
+            Ok(bytes) => {
+                sealed.push(Sealed { parcel: (topic, topic_id, partition), bytes: bytes.clone() });
+                (Some(Body::Done { bytes, stamp }), Ok(Ack::default()))
+            }
+            Err(error) => (None, Err(unwritable(error))),
+        };
+        returned.push(Returned { slot, place, body, result });
+    }
+    let (quiet, results) = exchange(&shared, broker, sealed).await;
+    let written = returned.iter_mut().filter(|parcel| parcel.body.is_some());
+    written.zip(results).for_each(|(parcel, result)| parcel.result = result);
+    Event::Answered { request, quiet, parcels: returned }
+}
+
+/// One request: how long the broker wants us to be quiet, and what became of each batch.
+async fn exchange(shared: &Shared, broker: i32, sealed: Vec<Sealed>) -> (Duration, Vec<Result<Ack, Error>>) {
+    let time = shared.request_timeout;
+    // A broker that answers soon, if only that others lag behind, can be told from one that is gone. Who isn't idempotent
+    // needs the real answer.
+    let hold = if shared.config.is_idempotent() { time.min(SOON) } else { time };
+    let named: Vec<_> = sealed.iter().map(|sealed| sealed.parcel.clone()).collect();
+    let acks = shared.config.acks.number();
+    let build = move |version| request(version, acks, hold, sealed);
+    let slack = if shared.config.is_idempotent() { Duration::ZERO } else { hold };
+    let deadline = Instant::now() + time;
+    let answer = shared.client.call_held(Target::Broker(broker), Lane::Main, slack, deadline, build).await;
+    match answer {
+        Ok((response, version)) => {
+            let quiet = response.quiet().unwrap_or_default();
+            let mut answers = answers(response);
+            let results = named.iter().map(|(topic, id, partition)| {
+                let key = if version >= BY_ID { Key::Id(*id) } else { Key::Name(topic.to_string()) };
+                read(answers.remove(&(key, *partition)), &what(topic, *partition))
+            });
+            (quiet, results.collect())
+        }
+        Err(error) => {
+            let told = |(topic, _, partition): &(Arc<str>, _, i32)| Err(error.clone().at(&what(topic, *partition)));
+            (Duration::ZERO, named.iter().map(told).collect())
+        }
+    }
+}
+
+fn request(version: i16, acks: i16, hold: Duration, sealed: Vec<Sealed>) -> ProduceRequest {
+    let mut topics = BTreeMap::<(Arc<str>, Uuid), Vec<PartitionProduceData>>::new();
+    for Sealed { parcel: (topic, id, partition), bytes } in sealed {
+        let data = PartitionProduceData::default().with_index(partition).with_records(Some(bytes));
+        topics.entry((topic, id)).or_default().push(data);
+    }
+    let topics = topics.into_iter().map(|((topic, id), partitions)| {
+        let data = TopicProduceData::default().with_partition_data(partitions);
+        match version >= BY_ID {
+            true => data.with_topic_id(id),
+            false => data.with_name(TopicName(StrBytes::from_string(topic.to_string()))),
+        }
+    });
+    ProduceRequest::default()
+        .with_acks(acks)
+        .with_timeout_ms(i32::try_from(hold.as_millis()).unwrap_or(i32::MAX))
+        .with_topic_data(topics.collect())
+}
+
+/// How an answer names a topic.
+#[derive(PartialEq, Eq, Hash)]
+enum Key {
+    Name(String),
+    Id(Uuid),
+}
+
+fn answers(response: ProduceResponse) -> HashMap<(Key, i32), PartitionProduceResponse> {
+    let topics = response.responses.into_iter().flat_map(|topic| {
+        let name = topic.name.to_string();
+        let id = topic.topic_id;
+        let key = move || if name.is_empty() { Key::Id(id) } else { Key::Name(name.clone()) };
+        topic.partition_responses.into_iter().map(move |answer| ((key(), answer.index), answer))
+    });
+    topics.collect()
+}
+
+fn read(answer: Option<PartitionProduceResponse>, what: &str) -> Result<Ack, Error> {
+    let Some(answer) = answer else {
+        return Err(Error::new(ErrorKind::Corrupt, format!("{what}: the broker's answer leaves it out")));
+    };
+    if answer.error_code != 0 {
+        let first = answer.record_errors.iter().find_map(|record| record.batch_index_error_message.as_deref());
+        let text = answer.error_message.as_deref().or(first);
+        return Err(Error::from_code_and_text(answer.error_code, text, what));
+    }
+    let known = |number: &i64| *number >= 0;
+    let base_offset = Some(answer.base_offset).filter(known);
+    Ok(Ack { base_offset, append_time_ms: Some(answer.log_append_time_ms).filter(known) })
+}
+
+/// Whatever ends the sender, nobody waits for a report in vain.
+struct Guard(Arc<Shared>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.closing.store(true, Ordering::Relaxed);
+        let actions = self.0.state().abandon(&closed());
+        for action in actions {
+            perform(&self.0, action, &mut Jobs::new());
+        }
+    }
+}
+
+/// From this version on, requests name topics by id.
+const BY_ID: i16 = 13;
+/// How long a broker waits for other replicas before it says so.
+const SOON: Duration = Duration::from_secs(3);
+/// When there is nothing to wait for.
+const FAR: Duration = Duration::from_secs(3600);

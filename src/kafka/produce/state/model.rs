@@ -1,0 +1,537 @@
+//! A cluster that does what a program of bytes says, and a producer against it: what must hold whatever happens.
+//!
+//! Requests are real bytes. Those of a lost connection may still arrive later, in their order, after all that the producer
+//! has done since.
+#![allow(
+    clippy::panic,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a panic is the finding"
+)]
+#![allow(clippy::cast_possible_truncation, reason = "numbers are small")]
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::{Action, Event, Outgoing, Places, Refusal, Returned, Rules, State};
+use crate::kafka::error::{Error, ErrorKind};
+use crate::kafka::produce::batch::Body;
+use crate::kafka::produce::report::{Ack, Delivery};
+use crate::kafka::produce::{Partitioner, ProducerRecord};
+use crate::kafka::record::{Compression, read_batches};
+
+/// Runs a program, heals the cluster, and looks at what is in the logs and in the reports.
+pub(in crate::kafka) fn run(program: &[u8]) {
+    let mut bytes = program.iter().copied();
+    let mut world = World::new(bytes.next().unwrap_or(0));
+    while let Some(what) = bytes.next() {
+        world.step(what, &mut bytes);
+        world.look();
+    }
+    world.heal();
+    world.judge();
+}
+
+struct World {
+    state: State,
+    now: Duration,
+    rules: Rules,
+    topics: Vec<Topic>,
+    /// What is on its way to each broker, over its connection.
+    lanes: BTreeMap<i32, VecDeque<Request>>,
+    /// What was given up and may still arrive.
+    ghosts: VecDeque<(i32, VecDeque<Request>)>,
+    refreshes: VecDeque<Arc<str>>,
+    asked_id: usize,
+    compressing: VecDeque<Event>,
+    next_id: i64,
+    sent: Vec<Sent>,
+    charged: usize,
+    freed: usize,
+    reported: HashMap<usize, HashSet<i32>>,
+    next_broker_error: HashMap<i32, i16>,
+    /// Another producer has taken our id somewhere, so that nothing is promised of what was under way.
+    fenced: bool,
+}
+
+struct Topic {
+    name: Arc<str>,
+    id: Uuid,
+    exists: bool,
+    leaders: Vec<i32>,
+    logs: HashMap<(Uuid, i32), Log>,
+}
+
+#[derive(Default)]
+struct Log {
+    records: Vec<u64>,
+    producers: HashMap<i64, Producer>,
+}
+
+#[derive(Default)]
+struct Producer {
+    epoch: i16,
+    /// (first, last, offset) of the last five batches.
+    batches: VecDeque<(i32, i32, i64)>,
+}
+
+struct Request {
+    number: u64,
+    parcels: Vec<Parcel>,
+}
+
+struct Parcel {
+    slot: usize,
+    place: (u64, i32),
+    topic: usize,
+    topic_id: Uuid,
+    partition: i32,
+    bytes: Bytes,
+    body: Body,
+}
+
+struct Sent {
+    id: u64,
+    topic: usize,
+    delivery: Delivery,
+}
+
+impl World {
+    fn new(kind: u8) -> Self {
+        let rules = Rules {
+            idempotent: kind & 1 == 0,
+            batch_size: 200,
+            request_size: 500,
+            linger: Duration::from_millis(if kind & 2 == 0 { 0 } else { 20 }),
+            compression: if kind & 4 == 0 { Compression::None } else { Compression::Gzip },
+            max_in_flight: 5,
+            partitioner: Partitioner::Java,
+            backoff: (Duration::from_millis(50), Duration::from_secs(1)),
+        };
+        let topic = |number: usize| Topic {
+            name: format!("t{number}").into(),
+            id: Uuid::from_u128(number as u128 + 1),
+            exists: true,
+            leaders: vec![1, 2],
+            logs: HashMap::new(),
+        };
+        Self {
+            state: State::new(rules.clone(), 7),
+            now: Duration::ZERO,
+            rules,
+            topics: (0..2).map(topic).collect(),
+            lanes: BTreeMap::new(),
+            ghosts: VecDeque::new(),
+            refreshes: VecDeque::new(),
+            asked_id: 0,
+            compressing: VecDeque::new(),
+            next_id: 100,
+            sent: Vec::new(),
+            charged: 0,
+            freed: 0,
+            reported: HashMap::new(),
+            next_broker_error: HashMap::new(),
+            fenced: false,
+        }
+    }
+
+    fn step(&mut self, what: u8, bytes: &mut impl Iterator<Item = u8>) {
+        let mut byte = || bytes.next().unwrap_or(0);
+        match what % 20 {
+            0..=5 => self.append(usize::from(what / 20 % 2), byte()),
+            6..=8 => self.answer(i32::from(byte() % 3) + 1, true),
+            9 => self.answer(i32::from(byte() % 3) + 1, false),
+            10 => {
+                let (broker, arrived) = (i32::from(byte() % 3) + 1, byte());
+                self.cut(broker, usize::from(arrived % 8), arrived & 8 != 0);
+            }
+            11 => self.haunt(),
+            12 => {
+                let (topic, to) = (byte(), i32::from(byte() % 3) + 1);
+                let leaders = &mut self.topics[usize::from(topic % 2)].leaders;
+                let at = usize::from(topic / 2) % leaders.len();
+                leaders[at] = to;
+            }
+            13 => self.elapse(Duration::from_millis(u64::from(byte()))),
+            14 => self.elapse(Duration::from_millis(u64::from(byte()) * 100)),
+            15 => self.wake(),
+            16 => self.refreshed(byte()),
+            17 => match byte() % 4 {
+                0 => self.identify(Err(Error::from_code(15, "can't get an id"))),
+                1 => self.compressed(),
+                _ => self.identify(Ok(())),
+            },
+            18 => {
+                let (broker, error) = (i32::from(byte() % 3) + 1, usize::from(byte()) % ERRORS.len());
+                self.next_broker_error.insert(broker, ERRORS[error]);
+            }
+            _ => self.disaster(byte()),
+        }
+    }
+
+    fn disaster(&mut self, what: u8) {
+        let topic = &mut self.topics[usize::from(what / 4 % 2)];
+        match what % 4 {
+            0 => topic.exists = false,
+            1 => {
+                topic.exists = true;
+                topic.id = Uuid::from_u128(topic.id.as_u128() + 10);
+            }
+            2 => topic.leaders.push(3),
+            _ if what > 200 => {
+                // Somebody else with our producer id.
+                self.fenced = true;
+                for log in topic.logs.values_mut() {
+                    log.producers.values_mut().for_each(|producer| producer.epoch = producer.epoch.saturating_add(3));
+                }
+            }
+            _ => {
+                self.state.flush();
+                self.handle(Event::Tick);
+            }
+        }
+    }
+
+    fn append(&mut self, topic: usize, how: u8) {
+        let id = self.sent.len() as u64;
+        let mut value = id.to_be_bytes().to_vec();
+        value.resize(8 + usize::from(how % 5) * 30, 7);
+        let mut record = ProducerRecord::new(Arc::clone(&self.topics[topic].name), value);
+        match how / 5 % 4 {
+            0 => record = record.partition(i32::from(how / 20 % 3)),
+            1 => record = record.key(vec![how / 20]),
+            _ => {}
+        }
+        let charge = record.charge();
+        match self.state.append(&record, 1000 + id as i64, TIMEOUT, charge, self.now) {
+            Ok((delivery, news)) => {
+                self.sent.push(Sent { id, topic, delivery });
+                self.charged += charge;
+                if news {
+                    self.handle(Event::Tick);
+                }
+            }
+            Err(Refusal::Topic | Refusal::Partition(_)) => {
+                let places = self.places(topic);
+                self.state.learn(&self.topics[topic].name, places, self.now);
+            }
+            Err(Refusal::Record(error)) => panic!("{error}"),
+        }
+    }
+
+    fn places(&self, topic: usize) -> Option<Places> {
+        let topic = &self.topics[topic];
+        topic.exists.then(|| Places { id: topic.id, leaders: topic.leaders.iter().copied().map(Some).collect() })
+    }
+
+    fn handle(&mut self, event: Event) {
+        let actions = self.state.handle(event, self.now);
+        actions.into_iter().for_each(|action| self.perform(action));
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Send(outgoing) => self.send(outgoing),
+            Action::AskId => self.asked_id += 1,
+            Action::Refresh { topic, .. } => self.refreshes.push_back(topic),
+            Action::Compress { slot, place, body } => {
+                let body = body.compressed(self.rules.compression, None).map_err(|e| panic!("{e}"));
+                self.compressing.push_back(Event::Compressed { slot, place, body });
+            }
+            Action::Report { report, piece, freed } => {
+                let seen = self.reported.entry(Arc::as_ptr(&report) as usize).or_default();
+                for at in piece.first..piece.first + piece.count {
+                    assert!(seen.insert(at), "a record is reported once");
+                }
+                std::mem::forget(Arc::clone(&report)); // so that no other one gets its address
+                self.freed += freed;
+                report.settle(piece);
+            }
+        }
+    }
+
+    fn send(&mut self, outgoing: Outgoing) {
+        let Outgoing { request, broker, parcels } = outgoing;
+        let mut size = 0;
+        let mut partitions = HashSet::new();
+        let parcels: Vec<_> = parcels
+            .into_iter()
+            .map(|parcel| {
+                let topic = self.topics.iter().position(|topic| topic.name == parcel.topic).unwrap();
+                assert!(partitions.insert((topic, parcel.partition)), "one batch of a partition in a request");
+                let bytes = parcel.body.stamped(parcel.stamp, self.rules.compression, None).unwrap();
+                size += bytes.len();
+                let body = Body::Done { bytes: bytes.clone(), stamp: parcel.stamp };
+                let (slot, place) = (parcel.slot, parcel.place);
+                let (topic_id, partition) = (parcel.topic_id, parcel.partition);
+                Parcel { slot, place, topic, topic_id, partition, bytes, body }
+            })
+            .collect();
+        assert!(!parcels.is_empty() && size <= self.rules.request_size, "{size} bytes");
+        let lane = self.lanes.entry(broker).or_default();
+        lane.push_back(Request { number: request, parcels });
+        assert!(lane.len() <= self.rules.max_in_flight, "requests in flight");
+    }
+
+    /// The first request arrives at its broker, and its answer at the producer or not at all.
+    fn answer(&mut self, broker: i32, comes_back: bool) {
+        if !comes_back {
+            return self.cut(broker, 1, false);
+        }
+        let Some(request) = self.lanes.get_mut(&broker).and_then(VecDeque::pop_front) else { return };
+        let error = self.next_broker_error.remove(&broker);
+        let results: Vec<_> = request.parcels.iter().map(|parcel| self.arrive(broker, parcel, error)).collect();
+        self.answered(request, results);
+    }
+
+    fn answered(&mut self, request: Request, results: Vec<Result<Ack, Error>>) {
+        let returned = request.parcels.into_iter().zip(results).map(|(parcel, result)| Returned {
+            slot: parcel.slot,
+            place: parcel.place,
+            body: Some(parcel.body),
+            result,
+        });
+        let event = Event::Answered { request: request.number, quiet: Duration::ZERO, parcels: returned.collect() };
+        self.handle(event);
+    }
+
+    /// A connection ends: the first requests have arrived, the others never do, or later.
+    fn cut(&mut self, broker: i32, arrived: usize, later: bool) {
+        let lane = std::mem::take(self.lanes.entry(broker).or_default());
+        if lane.is_empty() {
+            return;
+        }
+        let mut ghosts = VecDeque::new();
+        for (at, request) in lane.into_iter().enumerate() {
+            let copies = request.parcels.iter().map(Parcel::copy).collect();
+            if at < arrived {
+                request.parcels.iter().for_each(|parcel| _ = self.arrive(broker, parcel, None));
+            } else if later {
+                ghosts.push_back(Request { number: 0, parcels: copies });
+            }
+            let lost = || Err(Error::new(ErrorKind::Disconnected, "cut"));
+            let results = request.parcels.iter().map(|_| lost()).collect();
+            self.answered(request, results);
+        }
+        self.ghosts.push_back((broker, ghosts));
+    }
+
+    fn haunt(&mut self) {
+        let Some((broker, mut requests)) = self.ghosts.pop_front() else { return };
+        let Some(request) = requests.pop_front() else { return };
+        request.parcels.iter().for_each(|parcel| _ = self.arrive(broker, parcel, None));
+        self.ghosts.push_front((broker, requests));
+    }
+
+    /// What a broker does with a batch.
+    fn arrive(&mut self, broker: i32, parcel: &Parcel, error: Option<i16>) -> Result<Ack, Error> {
+        let no = |code| Err(Error::from_code(code, "can't write"));
+        let topic = &mut self.topics[parcel.topic];
+        if !topic.exists || topic.id != parcel.topic_id {
+            return no(100);
+        }
+        if topic.leaders.get(parcel.partition as usize) != Some(&broker) {
+            return no(6);
+        }
+        let batch = read_batches(&parcel.bytes).next().unwrap().unwrap();
+        match error {
+            Some(TOO_LARGE) if batch.count == 1 => {}
+            Some(code) if !APPENDED.contains(&code) => return no(code),
+            _ => {}
+        }
+        let log = topic.logs.entry((topic.id, parcel.partition)).or_default();
+        let result = log.append(&batch);
+        match error {
+            Some(code) if APPENDED.contains(&code) && result.is_ok() => no(code),
+            _ => result.or_else(no),
+        }
+    }
+
+    fn elapse(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(wake) = self.state.next_wake().filter(|wake| *wake <= end) {
+            self.now = self.now.max(wake);
+            self.handle(Event::Tick);
+            let next = self.state.next_wake();
+            assert!(next.is_none_or(|next| next > self.now), "wakes without end: {next:?} at {:?}", self.now);
+        }
+        self.now = end;
+    }
+
+    fn wake(&mut self) {
+        if let Some(wake) = self.state.next_wake() {
+            self.elapse(wake.saturating_sub(self.now));
+        }
+    }
+
+    fn refreshed(&mut self, how: u8) {
+        let Some(name) = self.refreshes.pop_front() else { return };
+        let topic = self.topics.iter().position(|topic| topic.name == name).unwrap();
+        let found = match how % 8 {
+            0 => Err(Error::new(ErrorKind::TimedOut, "no metadata in time").unsent()),
+            1 => Ok(None),
+            2 => Ok(self.places(topic).map(|places| Places { leaders: vec![None; places.leaders.len()], ..places })),
+            _ => Ok(self.places(topic)),
+        };
+        self.handle(Event::Topic { name, found });
+    }
+
+    fn identify(&mut self, how: Result<(), Error>) {
+        if self.asked_id == 0 {
+            return;
+        }
+        assert_eq!(self.asked_id, 1, "one question at a time");
+        self.asked_id = 0;
+        self.next_id += 1;
+        let id = self.next_id;
+        self.handle(Event::Id(how.map(|()| (id, 0))));
+    }
+
+    fn compressed(&mut self) {
+        if let Some(event) = self.compressing.pop_front() {
+            self.handle(event);
+        }
+    }
+
+    /// What holds at any time.
+    fn look(&self) {
+        for (slot, partition) in self.state.partitions.iter().enumerate() {
+            assert!(partition.out.len() <= 5, "batches out");
+            let all: Vec<_> = partition.out.iter().chain(&partition.queue).map(|batch| batch.place).collect();
+            let distinct: HashSet<_> = all.iter().collect();
+            assert_eq!(distinct.len(), all.len(), "slot {slot}");
+            assert!(partition.queue.iter().is_sorted_by_key(|batch| batch.place));
+            assert!(partition.out.iter().is_sorted_by_key(|batch| batch.place));
+            let unstamped = partition.queue.iter().position(|batch| batch.stamp.is_none());
+            let stamped = partition.queue.iter().rposition(|batch| batch.stamp.is_some());
+            assert!(unstamped.is_none_or(|unstamped| stamped.is_none_or(|stamped| stamped < unstamped)));
+            assert_eq!(partition.busy, self.state.busy.contains(&slot), "slot {slot}");
+        }
+        assert!(self.freed <= self.charged);
+    }
+
+    /// From now on everything works.
+    fn heal(&mut self) {
+        self.topics.iter_mut().for_each(|topic| topic.exists = true);
+        self.next_broker_error.clear();
+        self.state.flush();
+        self.handle(Event::Tick);
+        let since = self.now;
+        while !self.state.is_idle() {
+            while !self.refreshes.is_empty() {
+                self.refreshed(7);
+            }
+            self.identify(Ok(()));
+            while !self.compressing.is_empty() {
+                self.compressed();
+            }
+            (1..=3).for_each(|broker| self.answer(broker, true));
+            self.look();
+            let quiet = self.refreshes.is_empty() && self.asked_id == 0 && self.compressing.is_empty();
+            if quiet && self.lanes.values().all(VecDeque::is_empty) {
+                self.wake();
+            }
+            assert!(self.now - since < Duration::from_secs(15), "{:?}", self.state);
+        }
+        while !self.ghosts.is_empty() {
+            self.haunt();
+            let empty = |(_, requests): &(i32, VecDeque<Request>)| requests.is_empty();
+            while self.ghosts.front().is_some_and(empty) {
+                self.ghosts.pop_front();
+            }
+        }
+    }
+
+    /// What must be in the logs.
+    fn judge(&self) {
+        assert_eq!(self.freed, self.charged, "all memory is given back");
+        for topic in &self.topics {
+            for ((id, partition), log) in &topic.logs {
+                // What isn't idempotent may arrive after it was given up, but once.
+                let distinct: HashSet<_> = log.records.iter().collect();
+                let ordered = log.records.is_sorted() || !self.rules.idempotent;
+                assert!(
+                    ordered && distinct.len() == log.records.len() || self.fenced,
+                    "{}/{id}/{partition}: {:?}",
+                    topic.name,
+                    log.records
+                );
+            }
+        }
+        for sent in &self.sent {
+            let found = |log: &Log| log.records.contains(&sent.id);
+            let in_log = self.topics[sent.topic].logs.values().any(found);
+            match sent.delivery.now().expect("every record is reported") {
+                Ok(delivered) => {
+                    let is_there = |((_, partition), log): (&(Uuid, i32), &Log)| {
+                        let at = delivered.offset.and_then(|at| log.records.get(at as usize));
+                        *partition == delivered.partition && at.is_none_or(|at| *at == sent.id)
+                    };
+                    assert!(in_log && self.topics[sent.topic].logs.iter().any(is_there), "record {}", sent.id);
+                }
+                Err(error) => {
+                    assert!(!in_log || error.may_have_arrived(), "record {} arrived: {error}", sent.id);
+                }
+            }
+        }
+    }
+}
+
+impl Log {
+    fn append(&mut self, batch: &crate::kafka::record::Batch) -> Result<Ack, i16> {
+        let next = self.records.len() as i64;
+        let ack = |offset| Ok(Ack { base_offset: Some(offset), append_time_ms: None });
+        let (first, last) = (batch.base_sequence, batch.base_sequence.wrapping_add(batch.count - 1));
+        if batch.producer_id >= 0 {
+            let producer = self.producers.get(&batch.producer_id);
+            if let Some(producer) = producer {
+                let known = producer.batches.iter().find(|(one, end, _)| (*one, *end) == (first, last));
+                match known {
+                    _ if batch.producer_epoch < producer.epoch => return Err(47),
+                    Some((_, _, offset)) if batch.producer_epoch == producer.epoch => return ack(*offset),
+                    _ if batch.producer_epoch > producer.epoch && first != 0 => return Err(45),
+                    _ if batch.producer_epoch > producer.epoch => {}
+                    _ if producer.batches.back().is_some_and(|(_, last, _)| last + 1 != first) => return Err(45),
+                    _ => {}
+                }
+            }
+            let producer = self.producers.entry(batch.producer_id).or_default();
+            if batch.producer_epoch > producer.epoch {
+                producer.batches.clear();
+            }
+            producer.epoch = batch.producer_epoch;
+            producer.batches.push_back((first, last, next));
+            if producer.batches.len() > 5 {
+                producer.batches.pop_front();
+            }
+        }
+        for record in batch.records(1 << 20).unwrap() {
+            let value = record.unwrap().value.unwrap();
+            self.records.push(u64::from_be_bytes(value[..8].try_into().unwrap()));
+        }
+        ack(next)
+    }
+}
+
+impl Parcel {
+    fn copy(&self) -> Self {
+        let Body::Done { bytes, stamp } = &self.body else { panic!("a request has bytes") };
+        let body = Body::Done { bytes: bytes.clone(), stamp: *stamp };
+        let Self { slot, place, topic, topic_id, partition, bytes, body: _ } = self;
+        let bytes = bytes.clone();
+        Self { slot: *slot, place: *place, topic: *topic, topic_id: *topic_id, partition: *partition, bytes, body }
+    }
+}
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// Errors after which the batch is in the log: REQUEST_TIMED_OUT, NOT_ENOUGH_REPLICAS_AFTER_APPEND.
+const APPENDED: [i16; 2] = [7, 20];
+const TOO_LARGE: i16 = 10;
+/// What brokers say now and then; also CORRUPT_MESSAGE, NOT_LEADER, NOT_ENOUGH_REPLICAS, TOPIC_AUTHORIZATION_FAILED,
+/// KAFKA_STORAGE_ERROR and INVALID_RECORD.
+const ERRORS: [i16; 9] = [2, 6, 7, TOO_LARGE, 19, 20, 29, 56, 87];

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the inputs that the corpora start from: the vectors in tests/vectors, and short programs for the targets that sign.
 
-    fuzz/seed.py FOLDER [certificates | programs | files]…    one folder for each target under FOLDER
+    fuzz/seed.py FOLDER [certificates | programs | files | batches]…    one folder for each target under FOLDER
 
 What a program means is said in src/fuzz/program.rs. Afterwards `fuzz/campaign` finds the rest."""
 
@@ -155,5 +155,21 @@ def files():
     put("old_keys", b"\x82\xa1x\xc0\xc4\x05pgens\x91" + entries[0])
 
 
-for part in sys.argv[2:] or ["certificates", "programs", "files"]:
-    {"certificates": certificates, "programs": programs, "files": files}[part]()
+def batches():
+    """Logs as they are, logs to be damaged, and what is compressed in them."""
+    for row in rows("batches.jsonl"):
+        log, at = bytes.fromhex(row["log"]), 0
+        while at < len(log):
+            end = at + 12 + int.from_bytes(log[at + 8 : at + 12], "big")
+            batch = log[at:end]
+            if len(batch) <= 850:
+                put("batches", bytes([1 | at % 5 << 5]) + batch)
+                put("batches", bytes([2 | (batch[22] & 7) << 2, min(batch[60], 255)]) + batch[61:])
+            at = end
+        if len(log) <= 850:
+            put("batches", b"\0" + log)
+
+
+PARTS = {"certificates": certificates, "programs": programs, "files": files, "batches": batches}
+for part in sys.argv[2:] or PARTS:
+    PARTS[part]()

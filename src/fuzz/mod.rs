@@ -8,6 +8,8 @@
 #![allow(clippy::panic, clippy::expect_used, reason = "a panic is the finding")]
 #![allow(clippy::cast_possible_truncation, reason = "inputs are short")]
 
+#[cfg(feature = "kafka")]
+mod batches;
 mod engine;
 mod exchange;
 mod formats;
@@ -15,6 +17,8 @@ mod model;
 mod program;
 mod trust;
 
+#[cfg(feature = "kafka")]
+pub use batches::batches;
 pub use engine::engine;
 pub use exchange::{reply, request};
 pub use formats::{config, key_file, message, old_keys, seed_file, wire};

@@ -6,7 +6,9 @@ use crate::time::UnixTime;
 
 type Body = fn(&[u8]);
 
-const TARGETS: [(&str, Body); 11] = [
+const TARGETS: &[(&str, Body)] = &[
+    #[cfg(feature = "kafka")]
+    ("batches", super::batches),
     ("wire", super::wire),
     ("message", super::message),
     ("certificate", super::certificate),

@@ -1,0 +1,120 @@
+// What records.py does, with Kafka's own Java client: java -cp JARS Records.java write|read BOOTSTRAP TOPIC …
+
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
+import java.nio.charset.StandardCharsets;
+import java.security.MessageDigest;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Properties;
+import java.util.concurrent.Future;
+import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.producer.KafkaProducer;
+import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.clients.producer.RecordMetadata;
+import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.header.Header;
+import org.apache.kafka.common.header.internals.RecordHeader;
+import org.apache.kafka.common.record.TimestampType;
+import org.apache.kafka.common.serialization.ByteArrayDeserializer;
+import org.apache.kafka.common.serialization.ByteArraySerializer;
+
+public class Records {
+    public static void main(String[] args) throws Exception {
+        if (args[0].equals("write")) write(args[1], args[2], args[3], args[4]);
+        else read(args[1], args[2], args[3]);
+    }
+
+    static void write(String bootstrap, String topic, String codec, String mode) throws Exception {
+        Properties settings = new Properties();
+        settings.put("bootstrap.servers", bootstrap);
+        settings.put("compression.type", codec);
+        settings.put("linger.ms", "200");
+        settings.put("batch.size", "1048576");
+        settings.put("max.request.size", "8388608");
+        settings.put("enable.idempotence", String.valueOf(!mode.equals("plain")));
+        boolean transactional = !mode.equals("plain") && !mode.equals("idempotent");
+        if (transactional) settings.put("transactional.id", mode);
+        var producer = new KafkaProducer<>(settings, new ByteArraySerializer(), new ByteArraySerializer());
+        if (transactional) producer.initTransactions();
+        List<Future<RecordMetadata>> sent = new ArrayList<>();
+        var lines = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        for (String line = lines.readLine(); line != null; line = lines.readLine()) {
+            String[] words = line.trim().split(" ");
+            switch (words[0]) {
+                case "begin" -> producer.beginTransaction();
+                case "commit" -> producer.commitTransaction();
+                case "abort" -> {
+                    producer.flush();
+                    producer.abortTransaction();
+                }
+                case "flush" -> producer.flush();
+                default -> {
+                    Long time = words[0].equals("-") ? null : Long.valueOf(words[0]);
+                    sent.add(producer.send(new ProducerRecord<>(topic, 0, time, decode(words[1]), decode(words[2]), headers(words[3]))));
+                }
+            }
+        }
+        producer.close();
+        for (var one : sent) one.get();
+    }
+
+    static void read(String bootstrap, String topic, String isolation) throws Exception {
+        Properties settings = new Properties();
+        settings.put("bootstrap.servers", bootstrap);
+        settings.put("isolation.level", isolation);
+        settings.put("enable.auto.commit", "false");
+        settings.put("fetch.max.bytes", "67108864");
+        settings.put("max.partition.fetch.bytes", "67108864");
+        var partition = new TopicPartition(topic, 0);
+        try (var consumer = new KafkaConsumer<>(settings, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
+            consumer.assign(List.of(partition));
+            consumer.seekToBeginning(List.of(partition));
+            long end = consumer.endOffsets(List.of(partition)).get(partition);
+            while (consumer.position(partition) < end) {
+                for (var record : consumer.poll(Duration.ofMillis(500))) print(record);
+            }
+        }
+    }
+
+    static void print(ConsumerRecord<byte[], byte[]> record) throws Exception {
+        var headers = new StringBuilder();
+        for (Header header : record.headers()) {
+            if (headers.length() > 0) headers.append(',');
+            headers.append(encode(header.key().getBytes(StandardCharsets.UTF_8))).append('=').append(encode(header.value()));
+        }
+        String kind = record.timestampType() == TimestampType.LOG_APPEND_TIME ? "append" : "create";
+        System.out.println(record.offset() + " " + kind + " " + record.timestamp() + " " + encode(record.key()) + " "
+            + encode(record.value()) + " " + (headers.length() == 0 ? "." : headers));
+    }
+
+    static List<Header> headers(String text) {
+        List<Header> headers = new ArrayList<>();
+        if (text.equals(".")) return headers;
+        for (String pair : text.split(",")) {
+            String[] parts = pair.split("=");
+            headers.add(new RecordHeader(new String(decode(parts[0]), StandardCharsets.UTF_8), decode(parts[1])));
+        }
+        return headers;
+    }
+
+    static byte[] decode(String text) {
+        if (text.equals("-")) return null;
+        String[] parts = text.substring(1).split("\\*");
+        byte[] once = HexFormat.of().parseHex(parts[0]);
+        int times = parts.length == 1 ? 1 : Integer.parseInt(parts[1]);
+        byte[] all = new byte[once.length * times];
+        for (int i = 0; i < all.length; i++) all[i] = once[i % once.length];
+        return all;
+    }
+
+    static String encode(byte[] data) throws Exception {
+        if (data == null) return "-";
+        HexFormat hex = HexFormat.of();
+        if (data.length <= 256) return "x" + hex.formatHex(data);
+        return "#" + data.length + ":" + hex.formatHex(MessageDigest.getInstance("SHA-256").digest(data));
+    }
+}

@@ -1,0 +1,196 @@
+"""Records as other clients write and read them, for the interop tests and the vectors of batches.
+
+    records.py create BOOTSTRAP TOPIC [NAME=VALUE]...        with one partition
+    records.py CLIENT write BOOTSTRAP TOPIC CODEC MODE       MODE is plain, idempotent or a transactional id
+    records.py CLIENT read  BOOTSTRAP TOPIC ISOLATION        read_committed or read_uncommitted, to the end
+
+CLIENT is confluent (librdkafka) or kafka-python (which writes neither null headers nor both key and value as
+null: empty ones instead); Records.java is the same for Java. One line is one record: bytes are
+`-` for null or `x` and hex, and `*N` behind them repeats them; headers are NAME=VALUE with commas, or `.` for none.
+
+    write:  TIME|- KEY VALUE HEADERS     begin     commit     abort     flush
+    read:   OFFSET create|append TIME KEY VALUE HEADERS      a value over 256 bytes is `#LENGTH:SHA256`
+"""
+
+import hashlib
+import sys
+import uuid
+
+NAMES = {"create": 1, "append": 2}
+
+
+def decode(text):
+    if text == "-":
+        return None
+    text, _, times = text[1:].partition("*")
+    return bytes.fromhex(text) * int(times or 1)
+
+
+def encode(data):
+    if data is None:
+        return "-"
+    if len(data) > 256:
+        return f"#{len(data)}:{hashlib.sha256(data).hexdigest()}"
+    return "x" + data.hex()
+
+
+def headers_of(text):
+    pairs = [] if text == "." else [pair.split("=") for pair in text.split(",")]
+    return [(decode(name).decode(), decode(value)) for name, value in pairs]
+
+
+def row(offset, kind, time, key, value, headers):
+    named = [(name.encode() if isinstance(name, str) else name, value) for name, value in headers or []]
+    headers = ",".join(f"{encode(name)}={encode(value)}" for name, value in named) or "."
+    print(offset, kind, time, encode(key), encode(value), headers)
+
+
+class Confluent:
+    """librdkafka."""
+
+    def __init__(self, bootstrap):
+        import confluent_kafka
+
+        self.kafka, self.bootstrap = confluent_kafka, bootstrap
+
+    def create(self, topic, settings):
+        from confluent_kafka.admin import AdminClient, NewTopic
+
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        new = NewTopic(topic, num_partitions=1, replication_factor=1, config=settings)
+        admin.create_topics([new])[topic].result()
+
+    def open(self, codec, mode):
+        settings = {"bootstrap.servers": self.bootstrap, "compression.type": codec, "linger.ms": 200, "batch.size": 1 << 20}
+        if mode != "plain":
+            settings["enable.idempotence"] = True
+        if mode not in ("plain", "idempotent"):
+            settings["transactional.id"] = mode
+        self.producer = self.kafka.Producer(settings)
+        if "transactional.id" in settings:
+            self.producer.init_transactions(30)
+
+    def send(self, topic, time, key, value, headers):
+        more = {} if time is None else {"timestamp": time}
+        self.producer.produce(topic, value, key, partition=0, headers=headers, on_delivery=delivered, **more)
+
+    def begin(self):
+        self.producer.begin_transaction()
+
+    def commit(self):
+        self.producer.commit_transaction(30)
+
+    def abort(self):
+        self.producer.flush(30)  # else what waits is purged, and there is nothing to abort
+        self.producer.abort_transaction(30)
+
+    def flush(self):
+        assert self.producer.flush(30) == 0
+
+    def read(self, topic, isolation):
+        kafka = self.kafka
+        consumer = kafka.Consumer({
+            "bootstrap.servers": self.bootstrap, "group.id": uuid.uuid4().hex, "enable.partition.eof": True,
+            "isolation.level": isolation, "enable.auto.commit": False, "check.crcs": True,
+        })
+        consumer.assign([kafka.TopicPartition(topic, 0, kafka.OFFSET_BEGINNING)])
+        while True:
+            message = consumer.poll(30)
+            assert message is not None, "nothing for 30 s"
+            if message.error():
+                assert message.error().code() == kafka.KafkaError._PARTITION_EOF, message.error()
+                consumer.close()
+                return
+            kind, time = message.timestamp()
+            kind = next(name for name, number in NAMES.items() if number == kind)
+            row(message.offset(), kind, time, message.key(), message.value(), message.headers())
+
+
+class KafkaPython:
+    """kafka-python."""
+
+    def __init__(self, bootstrap):
+        import kafka
+
+        self.kafka, self.bootstrap = kafka, bootstrap
+
+    def open(self, codec, mode):
+        settings = {"compression_type": None if codec == "none" else codec, "linger_ms": 200, "batch_size": 1 << 20}
+        settings["enable_idempotence"] = mode != "plain"
+        if mode not in ("plain", "idempotent"):
+            settings["transactional_id"] = mode
+        self.producer = self.kafka.KafkaProducer(bootstrap_servers=self.bootstrap, max_request_size=1 << 23, **settings)
+        if "transactional_id" in settings:
+            self.producer.init_transactions()
+        self.sent = []
+
+    def send(self, topic, time, key, value, headers):
+        headers = [(name, value or b"") for name, value in headers]  # it refuses null,
+        key = b"" if key is None and value is None else key  # and a record of nothing
+        more = {} if time is None else {"timestamp_ms": time}
+        self.sent.append(self.producer.send(topic, value=value, key=key, headers=headers, partition=0, **more))
+
+    def begin(self):
+        self.producer.begin_transaction()
+
+    def commit(self):
+        self.producer.commit_transaction()
+
+    def abort(self):
+        self.producer.flush(30)
+        self.producer.abort_transaction()
+
+    def flush(self):
+        self.producer.flush(30)
+        for sent in self.sent:
+            sent.get(1)
+        self.sent.clear()
+
+    def read(self, topic, isolation):
+        kafka = self.kafka
+        partition = kafka.TopicPartition(topic, 0)
+        consumer = kafka.KafkaConsumer(
+            bootstrap_servers=self.bootstrap, isolation_level=isolation, enable_auto_commit=False, check_crcs=True,
+            auto_offset_reset="none", fetch_max_bytes=1 << 26, max_partition_fetch_bytes=1 << 26)
+        consumer.assign([partition])
+        end = consumer.end_offsets([partition])[partition]
+        consumer.seek(partition, consumer.beginning_offsets([partition])[partition])
+        while consumer.position(partition) < end:
+            for message in sum(consumer.poll(500).values(), []):
+                kind = "append" if message.timestamp_type == 1 else "create"
+                row(message.offset, kind, message.timestamp, message.key, message.value, message.headers)
+        consumer.close()
+
+
+def delivered(error, _):
+    if error is not None:
+        sys.exit(f"not delivered: {error}")
+
+
+def write(client, topic, codec, mode):
+    client.open(codec, mode)
+    for line in sys.stdin:
+        words = line.split()
+        if words[0] in ("begin", "commit", "abort", "flush"):
+            getattr(client, words[0])()
+        else:
+            time, key, value, headers = words
+            client.send(topic, None if time == "-" else int(time), decode(key), decode(value), headers_of(headers))
+    client.flush()
+
+
+def main():
+    if sys.argv[1] == "create":
+        _, _, bootstrap, topic, *settings = sys.argv
+        Confluent(bootstrap).create(topic, dict(setting.split("=", 1) for setting in settings))
+        return
+    _, name, command, bootstrap, topic, *rest = sys.argv
+    client = {"confluent": Confluent, "kafka-python": KafkaPython}[name](bootstrap)
+    if command == "write":
+        write(client, topic, *rest)
+    else:
+        client.read(topic, *rest)
+
+
+if __name__ == "__main__":
+    main()

@@ -12,8 +12,10 @@
 
 #![allow(dead_code)] // until the parts that use it have landed
 
+mod admin;
 mod cluster;
 mod config;
+mod consumer;
 mod error;
 mod fetch;
 mod group;
@@ -23,13 +25,15 @@ mod protocol;
 pub mod record;
 mod security;
 
+pub use admin::{Broker, Cluster, Created, GroupInfo, NewTopic, PartitionInfo, Setting, TopicInfo};
 pub use cluster::Client;
 pub use config::{Config, Settings};
+pub use consumer::{Consumer, ConsumerConfig, Rebalance, Subscription};
 pub use error::{Error, ErrorKind};
 pub use fetch::{
     CLIENT_BUFFER, Corrupt, FetchError, Fetched, Isolation, Most, OffsetAt, Reader, ReaderConfig, Reset, Skipped,
     Standing, Start, TopicPartition,
 };
-pub use group::{Assignor, GroupProtocol, GroupSettings, Rebalance};
+pub use group::{Assignor, Committed, GroupProtocol, GroupSettings};
 pub use produce::{Acks, Delivered, Delivery, Partitioner, Producer, ProducerConfig, ProducerRecord};
 pub use security::{Hidden, SaslMechanism, SecurityProtocol, Token, TokenError, TokenSource};

@@ -29,7 +29,7 @@ use peers::{Peer, Peers};
 use topics::Topics;
 
 pub(in crate::kafka) use coordinators::Coordinator;
-pub(in crate::kafka) use metadata::{Leader, Metadata, TopicMetadata};
+pub(in crate::kafka) use metadata::{BrokerInfo, Leader, Metadata, PartitionMetadata, TopicMetadata};
 pub(in crate::kafka) use peers::Lane;
 pub(in crate::kafka) use throttle::Throttled;
 

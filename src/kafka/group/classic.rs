@@ -13,7 +13,8 @@ use kafka_protocol::ResponseError;
 use super::assignor::Member;
 use super::hand::{Hand, Refusal, Step};
 use super::subscription::{assignment, read_assignment, read_subscription, subscription};
-use super::{GroupSettings, Partition, is_final};
+use super::{GroupSettings, Partition};
+use crate::kafka::{Error, ErrorKind};
 
 /// A request to the coordinator; the driver adds the group and the instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,12 +135,14 @@ impl Classic {
         }
     }
 
-    /// The program lives.
-    pub(super) fn polled(&mut self, now: Instant) {
+    /// The program lives. Whether that wakes us.
+    pub(super) fn polled(&mut self, now: Instant) -> bool {
         self.hand.polled(now);
-        if matches!(self.state, State::Asleep) && self.member.is_empty() {
+        let wakes = matches!(self.state, State::Asleep) && self.member.is_empty();
+        if wakes {
             self.state = State::Unjoined;
         }
+        wakes
     }
 
     /// Says goodbye, so that the others needn't wait until they miss us; a request that is out is given up. A static
@@ -154,7 +157,7 @@ impl Classic {
     }
 
     pub(super) fn has_left(&self) -> bool {
-        matches!(self.state, State::Left | State::Over(_))
+        matches!(self.state, State::Left)
     }
 
     pub(super) fn step(&mut self, now: Instant) -> Step<Request> {
@@ -204,7 +207,10 @@ impl Classic {
             Answer::Joined(joined) => self.joined(joined, now),
             Answer::Synced(bytes) => match read_assignment(&bytes) {
                 Some(partitions) => self.synced(partitions),
-                None => self.state = State::Over(Refusal::Unreadable("the assignment that the group's leader made")),
+                None => {
+                    let what = "the assignment that the group's leader made can't be read";
+                    self.state = State::Over(Refusal::Hopeless(Error::new(ErrorKind::Corrupt, what)));
+                }
             },
             Answer::Done => match self.state {
                 State::Leaving => self.state = State::Left,
@@ -243,18 +249,14 @@ impl Classic {
     }
 
     fn refused(&mut self, kind: Kind, refusal: Refusal, now: Instant) {
-        let code = match &refusal {
-            Refusal::Code(code, _) => ResponseError::try_from_code(*code),
-            _ => None,
-        };
-        match (kind, code) {
+        match (kind, refusal.code()) {
             (Kind::Leave, _) => self.take(Answer::Done, now),
             (_, Some(ResponseError::RebalanceInProgress)) => {
                 self.last_heard = now;
                 self.prepare();
             }
             (_, Some(ResponseError::UnknownMemberId | ResponseError::IllegalGeneration)) => self.lost(),
-            (_, Some(code)) if is_final(code) => {
+            _ if refusal.is_final() => {
                 self.hand.lose_all();
                 self.state = State::Over(refusal);
             }

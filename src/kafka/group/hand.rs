@@ -5,18 +5,18 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Partition;
+use kafka_protocol::ResponseError;
 
-/// A change of what a member reads.
+use super::Partition;
+use crate::kafka::error::escaped;
+use crate::kafka::{Error, ErrorKind};
+
+/// A change of what a member reads: see [`Rebalance`](super::Rebalance).
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Rebalance {
-    /// These are read from now on, from where the group left off.
-    Assigned(BTreeSet<(Arc<str>, i32)>),
-    /// These are about to go to another member: what was read of them is to be done with, and committed.
-    Revoked(BTreeSet<(Arc<str>, i32)>),
-    /// These have gone already: another member may be reading them, and nothing of them can be committed.
-    Lost(BTreeSet<(Arc<str>, i32)>),
+pub(in crate::kafka) enum Change {
+    Assigned(BTreeSet<Partition>),
+    Revoked(BTreeSet<Partition>),
+    Lost(BTreeSet<Partition>),
 }
 
 /// What the driver is to do next.
@@ -25,13 +25,25 @@ pub(super) enum Step<R> {
     /// Send this to the coordinator, and bring the answer.
     Send(R),
     /// Have the program take this in, and say when it has. Steps go on meanwhile.
-    Tell(Rebalance),
+    Tell(Change),
     /// Find out how many partitions these topics have.
     Count(BTreeSet<Arc<str>>),
     /// Nothing to do until then, or until something happens.
     Wait(Instant),
     /// It can't go on; the broker's error, or a sentence of ours.
     Over(Refusal),
+}
+
+impl<R> Step<R> {
+    pub(super) fn map<S>(self, with: impl FnOnce(R) -> S) -> Step<S> {
+        match self {
+            Self::Send(request) => Step::Send(with(request)),
+            Self::Tell(change) => Step::Tell(change),
+            Self::Count(topics) => Step::Count(topics),
+            Self::Wait(until) => Step::Wait(until),
+            Self::Over(refusal) => Step::Over(refusal),
+        }
+    }
 }
 
 /// Why a request to the coordinator came to nothing.
@@ -41,8 +53,69 @@ pub(super) enum Refusal {
     Code(i16, Option<String>),
     /// No answer.
     Silence,
-    /// An answer that can't be read.
-    Unreadable(&'static str),
+    /// Asking again can't help: a wrong password, say.
+    Hopeless(Error),
+}
+
+impl Refusal {
+    /// The broker's error.
+    pub(super) fn code(&self) -> Option<ResponseError> {
+        match self {
+            Self::Code(code, _) => ResponseError::try_from_code(*code),
+            _ => None,
+        }
+    }
+
+    /// Whether the broker, or this version of the codec, doesn't know such a request.
+    pub(super) fn is_unsupported(&self) -> bool {
+        match self {
+            Self::Hopeless(error) => error.kind() == ErrorKind::Unsupported,
+            _ => self.code() == Some(ResponseError::UnsupportedVersion),
+        }
+    }
+
+    pub(super) fn into_error(self, group: &str) -> Error {
+        let what = format!("can't be a member of the group \"{}\"", escaped(group));
+        match self {
+            Self::Code(code, said) => Error::from_code_and_text(code, said.as_deref(), &what),
+            Self::Silence => Error::new(ErrorKind::TimedOut, format!("{what}: its coordinator doesn't answer")),
+            Self::Hopeless(error) => error.at(&what),
+        }
+    }
+
+    /// Whether asking again can't help.
+    pub(super) fn is_final(&self) -> bool {
+        use ResponseError as E;
+        matches!(self, Self::Hopeless(_))
+            || matches!(
+                self.code(),
+                Some(
+                    E::GroupAuthorizationFailed
+                        | E::TopicAuthorizationFailed
+                        | E::ClusterAuthorizationFailed
+                        | E::InconsistentGroupProtocol
+                        | E::InvalidSessionTimeout
+                        | E::InvalidGroupId
+                        | E::GroupMaxSizeReached
+                        | E::FencedInstanceId
+                        | E::UnsupportedAssignor
+                        | E::UnsupportedVersion
+                        | E::InvalidRequest
+                )
+            )
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        use ErrorKind as K;
+        match (error.code(), error.kind()) {
+            (_, K::Authentication | K::Config | K::NotKafka | K::Closed) => Self::Hopeless(error),
+            (Some(code), _) => Self::Code(code, None),
+            (None, K::Unsupported) => Self::Hopeless(error),
+            _ => Self::Silence,
+        }
+    }
 }
 
 /// See the [module](self).
@@ -52,7 +125,7 @@ pub(super) struct Hand {
     owned: BTreeSet<Partition>,
     /// What the program holds now.
     held: BTreeSet<Partition>,
-    queue: VecDeque<Rebalance>,
+    queue: VecDeque<Change>,
     /// Whether the first of the queue is with the program.
     out: bool,
     /// No request but a heartbeat before this.
@@ -75,14 +148,14 @@ impl Hand {
     pub(super) fn revoke(&mut self, partitions: BTreeSet<Partition>) {
         self.owned.retain(|partition| !partitions.contains(partition));
         if !partitions.is_empty() {
-            self.queue.push_back(Rebalance::Revoked(partitions));
+            self.queue.push_back(Change::Revoked(partitions));
         }
     }
 
     /// To read; told even when it is nothing, so that the program learns that it has joined.
     pub(super) fn assign(&mut self, partitions: BTreeSet<Partition>) {
         self.owned.extend(partitions.iter().cloned());
-        self.queue.push_back(Rebalance::Assigned(partitions));
+        self.queue.push_back(Change::Assigned(partitions));
     }
 
     /// All that is held is gone. What the program hasn't been told of yet, it needn't be.
@@ -94,7 +167,7 @@ impl Hand {
             apply(first, &mut lost);
         }
         if !lost.is_empty() {
-            self.queue.push_back(Rebalance::Lost(lost));
+            self.queue.push_back(Change::Lost(lost));
         }
     }
 
@@ -107,7 +180,7 @@ impl Hand {
     }
 
     /// What to tell next, once.
-    pub(super) fn tell(&mut self) -> Option<Rebalance> {
+    pub(super) fn tell(&mut self) -> Option<Change> {
         let next = self.queue.front().filter(|_| !self.out).cloned();
         self.out |= next.is_some();
         next
@@ -145,10 +218,10 @@ impl Hand {
     }
 }
 
-fn apply(change: &Rebalance, to: &mut BTreeSet<Partition>) {
+fn apply(change: &Change, to: &mut BTreeSet<Partition>) {
     match change {
-        Rebalance::Assigned(partitions) => to.extend(partitions.iter().cloned()),
-        Rebalance::Revoked(partitions) | Rebalance::Lost(partitions) => to.retain(|one| !partitions.contains(one)),
+        Change::Assigned(partitions) => to.extend(partitions.iter().cloned()),
+        Change::Revoked(partitions) | Change::Lost(partitions) => to.retain(|one| !partitions.contains(one)),
     }
 }
 

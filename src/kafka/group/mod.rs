@@ -2,7 +2,7 @@
 //!
 //! Two protocols: the *classic* one, in which one of the members shares out ([`Assignor`]), and that of KIP-848, in which
 //! the broker does. Both are state machines here (`classic`, `modern`) that a driver runs; a program is told of changes
-//! ([`Rebalance`]) while it polls, and keeps what it has until it has taken them in.
+//! ([`Rebalance`](super::Rebalance)) while it polls, and keeps what it has until it has taken them in.
 //!
 //! This room never commits an offset by itself, and never reads a record: that is the consumer's.
 //!
@@ -11,16 +11,19 @@
 mod assignor;
 mod classic;
 mod hand;
+mod member;
 mod modern;
+mod offsets;
 mod subscription;
+mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka_protocol::ResponseError;
-
 pub use assignor::Assignor;
-pub use hand::Rebalance;
+pub(in crate::kafka) use hand::Change;
+pub(in crate::kafka) use member::{Identity, Member};
+pub use offsets::Committed;
 
 /// A partition of a topic.
 type Partition = (Arc<str>, i32);
@@ -124,25 +127,6 @@ impl GroupSettings {
     fn is_cooperative(&self) -> bool {
         self.assignors.iter().all(|assignor| assignor.is_cooperative())
     }
-}
-
-/// Whether asking again can't help.
-fn is_final(code: ResponseError) -> bool {
-    use ResponseError as E;
-    matches!(
-        code,
-        E::GroupAuthorizationFailed
-            | E::TopicAuthorizationFailed
-            | E::ClusterAuthorizationFailed
-            | E::InconsistentGroupProtocol
-            | E::InvalidSessionTimeout
-            | E::InvalidGroupId
-            | E::GroupMaxSizeReached
-            | E::FencedInstanceId
-            | E::UnsupportedAssignor
-            | E::UnsupportedVersion
-            | E::InvalidRequest
-    )
 }
 
 #[cfg(test)]

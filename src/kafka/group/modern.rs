@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use kafka_protocol::ResponseError;
 
 use super::hand::{Hand, Refusal, Step};
-use super::{GroupSettings, Partition, is_final};
+use super::{GroupSettings, Partition};
 
 /// A heartbeat; the driver adds the group, the instance and the assignor, and turns topics into their IDs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,11 +92,18 @@ impl Modern {
         self.topics = topics;
     }
 
-    pub(super) fn polled(&mut self, now: Instant) {
+    /// The program lives. Whether that wakes us.
+    pub(super) fn polled(&mut self, now: Instant) -> bool {
         self.hand.polled(now);
-        if matches!(self.state, State::Asleep) && self.epoch == JOIN {
+        let wakes = matches!(self.state, State::Asleep) && self.epoch == JOIN;
+        if wakes {
             self.state = State::Member;
         }
+        wakes
+    }
+
+    pub(super) fn topics(&self) -> &BTreeSet<Arc<str>> {
+        &self.topics
     }
 
     /// Says goodbye; a request that is out is given up.
@@ -107,7 +114,7 @@ impl Modern {
     }
 
     pub(super) fn has_left(&self) -> bool {
-        matches!(self.state, State::Left | State::Over(_))
+        matches!(self.state, State::Left)
     }
 
     pub(super) fn step(&mut self, now: Instant) -> Step<Beat> {
@@ -157,15 +164,11 @@ impl Modern {
     }
 
     fn refused(&mut self, refusal: Refusal, now: Instant) {
-        let code = match &refusal {
-            Refusal::Code(code, _) => ResponseError::try_from_code(*code),
-            _ => None,
-        };
         // Whatever the coordinator took in, it is told again.
         (self.said_topics, self.said_owned) = (None, None);
-        match code {
+        match refusal.code() {
             Some(ResponseError::FencedMemberEpoch | ResponseError::UnknownMemberId) => self.lost(),
-            Some(code) if is_final(code) => {
+            _ if refusal.is_final() => {
                 self.hand.lose_all();
                 self.state = State::Over(refusal);
             }

@@ -9,9 +9,9 @@ use kafka_protocol::ResponseError as Code;
 use proptest::prelude::*;
 
 use super::classic::{Answer, Classic, Joined, Request};
-use super::hand::{Refusal, Step};
+use super::hand::{Change, Refusal, Step};
 use super::modern::{Beat, Beaten, Modern};
-use super::{Assignor, GroupSettings, Partition, Rebalance};
+use super::{Assignor, GroupSettings, Partition};
 
 /// One that asks, as the coordinator knows it.
 #[derive(Default)]
@@ -142,7 +142,7 @@ struct Program {
     membership: Classic,
     /// Under which name it waits for an answer, and until when it hopes.
     waiting: Option<(String, u64)>,
-    telling: Option<(Rebalance, u64)>,
+    telling: Option<(Change, u64)>,
     holds: BTreeSet<Partition>,
     /// The network swallows what it sends.
     cut: bool,
@@ -248,14 +248,14 @@ impl World {
         panic!("no rest");
     }
 
-    fn take_in(&mut self, place: usize, change: &Rebalance) {
+    fn take_in(&mut self, place: usize, change: &Change) {
         match change {
-            Rebalance::Assigned(partitions) => {
+            Change::Assigned(partitions) => {
                 let taken = |program: &Program| program.holds.intersection(partitions).next().is_some();
                 assert!(!self.strict || !self.programs.iter().any(taken), "read by two");
                 self.programs[place].holds.extend(partitions.iter().cloned());
             }
-            Rebalance::Revoked(partitions) | Rebalance::Lost(partitions) => {
+            Change::Revoked(partitions) | Change::Lost(partitions) => {
                 assert!(partitions.is_subset(&self.programs[place].holds), "only what was given is taken");
                 self.programs[place].holds.retain(|partition| !partitions.contains(partition));
             }
@@ -466,7 +466,7 @@ fn joined() -> (Modern, Instant) {
     let first = beat(member.step(now));
     assert_eq!((first.epoch, first.topics, first.owned), (0, Some([Arc::from("x")].into()), Some(partitions(&[]))));
     member.answer(beaten(1, Some(&[0, 1])), now);
-    assert_eq!(member.step(now), Step::Tell(Rebalance::Assigned(partitions(&[0, 1]))));
+    assert_eq!(member.step(now), Step::Tell(Change::Assigned(partitions(&[0, 1]))));
     assert!(matches!(member.step(now), Step::Wait(_)), "the program hasn't taken it in");
     member.hand().told();
     let ack = beat(member.step(now));
@@ -483,9 +483,9 @@ fn the_broker_takes_back_before_it_gives() {
     let usual = beat(member.step(later));
     assert_eq!((usual.topics, usual.owned), (None, None));
     member.answer(beaten(2, Some(&[1, 2])), later);
-    assert_eq!(member.step(later), Step::Tell(Rebalance::Revoked(partitions(&[0]))));
+    assert_eq!(member.step(later), Step::Tell(Change::Revoked(partitions(&[0]))));
     member.hand().told();
-    assert_eq!(member.step(later), Step::Tell(Rebalance::Assigned(partitions(&[2]))));
+    assert_eq!(member.step(later), Step::Tell(Change::Assigned(partitions(&[2]))));
     member.hand().told();
     assert_eq!(beat(member.step(later)).owned, Some(partitions(&[1, 2])));
 }
@@ -496,7 +496,7 @@ fn who_is_fenced_loses_everything_and_joins_anew() {
     let later = now + Duration::from_secs(5);
     beat(member.step(later));
     member.answer(Err(Refusal::Code(Code::FencedMemberEpoch.code(), None)), later);
-    assert_eq!(member.step(later), Step::Tell(Rebalance::Lost(partitions(&[0, 1]))));
+    assert_eq!(member.step(later), Step::Tell(Change::Lost(partitions(&[0, 1]))));
     assert!(matches!(member.step(later), Step::Wait(_)), "not before it has let go");
     member.hand().told();
     let again = beat(member.step(later));
@@ -530,7 +530,7 @@ fn goodbyes_are_said() {
             idle.answer(beaten(1, None), at);
         }
     }
-    assert_eq!(idle.step(late), Step::Tell(Rebalance::Lost(partitions(&[0, 1]))));
+    assert_eq!(idle.step(late), Step::Tell(Change::Lost(partitions(&[0, 1]))));
     assert_eq!(beat(idle.step(late)).epoch, -1, "it doesn't poll");
     idle.answer(beaten(-1, None), late);
     idle.hand().told();

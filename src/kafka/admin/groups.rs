@@ -1,0 +1,83 @@
+//! Groups: which there are, and getting rid of one. Their offsets: [`Client::committed`], [`Client::commit`].
+
+use std::time::Duration;
+
+use kafka_protocol::messages::{DeleteGroupsRequest, GroupId, ListGroupsRequest};
+use kafka_protocol::protocol::StrBytes;
+use tokio::time::Instant;
+
+use crate::kafka::cluster::{Lane, Target};
+use crate::kafka::error::escaped;
+use crate::kafka::{Client, Error};
+
+/// A group.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub struct GroupInfo {
+    /// Its name.
+    pub id: String,
+    /// What its members are: `consumer`, `connect`.
+    pub protocol: String,
+    /// `Stable`, `Empty` and so on; nothing from an old broker.
+    pub state: String,
+}
+
+impl Client {
+    /// All groups that this user may see, by name.
+    ///
+    /// ```no_run
+    /// # async fn example(client: kafkacrypto::kafka::Client) -> Result<(), kafkacrypto::kafka::Error> {
+    /// let groups = client.groups(std::time::Duration::from_secs(5)).await?;
+    /// assert!(groups.is_sorted());
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// A broker doesn't answer in time, or refuses.
+    pub async fn groups(&self, within: Duration) -> Result<Vec<GroupInfo>, Error> {
+        let deadline = Instant::now() + within;
+        let brokers: Vec<i32> = self.topics(deadline).await?.brokers.keys().copied().collect();
+        let mut groups = Vec::new();
+        for broker in brokers {
+            let build = |_| ListGroupsRequest::default();
+            let (response, _) =
+                self.call::<ListGroupsRequest>(Target::Broker(broker), Lane::Main, deadline, build).await?;
+            if response.error_code != 0 {
+                return Err(Error::from_code(response.error_code, "can't list the groups"));
+            }
+            groups.extend(response.groups.into_iter().map(|group| GroupInfo {
+                id: group.group_id.to_string(),
+                protocol: group.protocol_type.to_string(),
+                state: group.group_state.to_string(),
+            }));
+        }
+        groups.sort();
+        groups.dedup();
+        Ok(groups)
+    }
+
+    /// Deletes a group and the offsets that it has committed.
+    ///
+    /// ```no_run
+    /// # async fn example(client: kafkacrypto::kafka::Client) -> Result<(), kafkacrypto::kafka::Error> {
+    /// client.delete_group("billing", std::time::Duration::from_secs(5)).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// There is none, it has members, no right to it, or no answer in time.
+    pub async fn delete_group(&self, group: &str, within: Duration) -> Result<(), Error> {
+        let what = format!("can't delete the group \"{}\"", escaped(group));
+        let id = GroupId(StrBytes::from_string(group.to_owned()));
+        let build = |_| DeleteGroupsRequest::default().with_groups_names(vec![id.clone()]);
+        let read = |response: kafka_protocol::messages::DeleteGroupsResponse, _| match response
+            .results
+            .first()
+            .map_or(0, |result| result.error_code)
+        {
+            0 => Ok(()),
+            code => Err(Error::from_code(code, &what)),
+        };
+        self.ask_coordinator::<DeleteGroupsRequest, _>(group, Instant::now() + within, build, read).await
+    }
+}

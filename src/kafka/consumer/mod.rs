@@ -1,0 +1,404 @@
+//! Reading with a group, or without: subscriptions, rebalances, positions and commits over a [`Reader`].
+//!
+//! What it must never do: commit an offset whose record the program may not have dealt with, hand out records of a
+//! partition that it no longer has, or go on elsewhere than it was told. It owns no bytes.
+
+mod options;
+mod subscription;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+pub use options::ConsumerConfig;
+pub use subscription::Subscription;
+
+use super::fetch::{Fetched, Most, OffsetAt, Reader, Reset, Start, TopicPartition};
+use super::group::{Change, Committed, Identity, Member};
+use super::{Client, Error, ErrorKind};
+
+/// A change of what a member of a group reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Rebalance {
+    /// These are read from now on, from where the group left off.
+    Assigned(Vec<TopicPartition>),
+    /// These are about to go to another member. With commits by time, what was handed out of them has been committed.
+    Revoked(Vec<TopicPartition>),
+    /// These have gone already: another member may be reading them, and nothing of them can be committed any more.
+    Lost(Vec<TopicPartition>),
+}
+
+/// Reads topics as a member of a group, or partitions that it is told.
+///
+/// At least once: with commits by time ([`ConsumerConfig::auto_commit`]), what a call of [`Consumer::poll`] handed out is
+/// committed during a later call, when the program is done with it.
+///
+/// ```no_run
+/// # async fn example(client: kafkacrypto::kafka::Client) -> Result<(), kafkacrypto::kafka::Error> {
+/// use std::time::Duration;
+/// use kafkacrypto::kafka::{Consumer, ConsumerConfig, GroupSettings, Subscription};
+///
+/// let mut consumer = Consumer::new(&client, ConsumerConfig::in_group(GroupSettings::new("billing")));
+/// consumer.subscribe(Subscription::topics(["readings"])?)?;
+/// for fetched in consumer.poll(Duration::from_secs(1)).await? {
+///     for record in &fetched.records {
+///         println!("{}/{} {}", fetched.topic, fetched.partition, record.offset);
+///     }
+/// }
+/// consumer.close().await
+/// # }
+/// ```
+pub struct Consumer {
+    client: Client,
+    reader: Reader,
+    config: ConsumerConfig,
+    subscription: Option<Subscription>,
+    member: Option<Member>,
+    /// What has been handed out, and isn't known to be committed.
+    handed: BTreeMap<TopicPartition, Committed>,
+    next_commit: Option<Instant>,
+    next_look: Instant,
+    on_rebalance: Option<OnRebalance>,
+}
+
+type OnRebalance = Box<dyn FnMut(&Rebalance) + Send>;
+
+impl Consumer {
+    /// A consumer that reads nothing until [`Consumer::subscribe`] or [`Consumer::assign`].
+    #[must_use]
+    pub fn new(client: &Client, config: ConsumerConfig) -> Self {
+        Self {
+            client: client.clone(),
+            reader: Reader::new(client, config.reader.clone()),
+            next_commit: config.auto_commit.map(|every| Instant::now() + every),
+            config,
+            subscription: None,
+            member: None,
+            handed: BTreeMap::new(),
+            next_look: Instant::now(),
+            on_rebalance: None,
+        }
+    }
+
+    /// Calls this for each change of what it reads, within [`Consumer::poll`] and [`Consumer::close`]: before what is
+    /// assigned is read, and before what is revoked goes to another member.
+    pub fn on_rebalance(&mut self, call: impl FnMut(&Rebalance) + Send + 'static) {
+        self.on_rebalance = Some(Box::new(call));
+    }
+
+    /// Reads these topics as a member of the group: its share of their partitions, from [`Consumer::poll`] to poll.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] when it has no group.
+    pub fn subscribe(&mut self, subscription: Subscription) -> Result<(), Error> {
+        if self.config.group.is_none() {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "group_id is missing, and only members of a group can subscribe",
+            ));
+        }
+        if self.subscription.is_none() {
+            self.reader.assign(&[]);
+            self.handed.clear();
+        }
+        self.subscription = Some(subscription);
+        self.next_look = Instant::now();
+        Ok(())
+    }
+
+    /// Reads these partitions, whoever else does; leaves the group's sharing out, if it took part in it.
+    pub fn assign(&mut self, partitions: &[(TopicPartition, Start)]) {
+        self.subscription = None;
+        self.member = None;
+        self.reader.assign(partitions);
+        self.handed.retain(|partition, _| partitions.iter().any(|(of, _)| of == partition));
+    }
+
+    /// Reads these partitions from where the group left off, else from where `auto_offset_reset` says.
+    ///
+    /// # Errors
+    /// As [`Client::committed`]; [`ErrorKind::Config`] without a group.
+    pub async fn resume_from_group(&mut self, partitions: &[TopicPartition]) -> Result<(), Error> {
+        let starts = self.starts(partitions).await?;
+        self.assign(&starts);
+        Ok(())
+    }
+
+    /// The next records, as soon as there are any, or none when `wait` is over. Takes part in the group meanwhile, and
+    /// commits what is due.
+    ///
+    /// # Errors
+    /// What ends the membership: no right to the group, a wrong password, another member with our `group_instance_id`.
+    /// Trouble of single partitions is in their [`Fetched::error`].
+    pub async fn poll(&mut self, wait: Duration) -> Result<Vec<Fetched>, Error> {
+        self.poll_most(Most::default(), wait).await
+    }
+
+    /// The same with a bound on how much.
+    ///
+    /// # Errors
+    /// As [`Consumer::poll`].
+    pub async fn poll_most(&mut self, most: Most, wait: Duration) -> Result<Vec<Fetched>, Error> {
+        let until = Instant::now() + wait;
+        loop {
+            self.commit_when_due().await;
+            self.look_for_topics().await?;
+            self.rebalance().await?;
+            let fetched = self.next(most, until).await;
+            for of in &fetched {
+                self.hand(of);
+            }
+            if !fetched.is_empty() || Instant::now() >= until {
+                return Ok(fetched);
+            }
+        }
+    }
+
+    /// Commits all that has been handed out, and waits for it. The program must be done with it.
+    ///
+    /// # Errors
+    /// As [`Client::committed`]; [`ErrorKind::Fenced`] when the partitions have gone to another member.
+    pub async fn commit(&mut self) -> Result<(), Error> {
+        let handed = std::mem::take(&mut self.handed);
+        let result = self.commit_these(&handed).await;
+        if result.is_err() {
+            // What was handed out since can't be older.
+            handed.into_iter().for_each(|(partition, committed)| {
+                self.handed.entry(partition).or_insert(committed);
+            });
+        }
+        result
+    }
+
+    /// Commits these offsets, of records that the program is done with: each is the offset *after* the last of them.
+    ///
+    /// # Errors
+    /// As [`Consumer::commit`].
+    pub async fn commit_these(&self, offsets: &BTreeMap<TopicPartition, Committed>) -> Result<(), Error> {
+        let Some(group) = &self.config.group else {
+            return Err(Error::new(ErrorKind::Config, "group_id is missing, and offsets are committed for a group"));
+        };
+        let nobody = Identity { generation: -1, ..Identity::default() };
+        let identity = self.member.as_ref().map_or(nobody, Member::identity);
+        self.client.commit_as(group.id(), &identity, offsets, self.config.within).await
+    }
+
+    /// Goes on elsewhere in a partition that it reads.
+    pub fn seek(&mut self, partition: &TopicPartition, start: Start) {
+        self.handed.remove(partition);
+        self.reader.seek(partition, start);
+    }
+
+    /// Hands out nothing of these until they are resumed; they stay ours.
+    pub fn pause(&mut self, partitions: &[TopicPartition]) {
+        self.reader.pause(partitions);
+    }
+
+    /// Goes on with paused partitions.
+    pub fn resume(&mut self, partitions: &[TopicPartition]) {
+        self.reader.resume(partitions);
+    }
+
+    /// The partitions that it reads, and the offset that it will hand out next, where that is known.
+    #[must_use]
+    pub fn positions(&self) -> BTreeMap<TopicPartition, Option<i64>> {
+        self.reader.standings().into_iter().map(|(partition, standing)| (partition, standing.next)).collect()
+    }
+
+    /// Commits what is due by time, tells of the partitions, and leaves the group.
+    ///
+    /// # Errors
+    /// That of the last commit.
+    pub async fn close(mut self) -> Result<(), Error> {
+        let committed = match self.config.auto_commit {
+            Some(_) => self.commit().await,
+            None => Ok(()),
+        };
+        let had: Vec<_> = self.reader.standings().into_iter().map(|(partition, _)| partition).collect();
+        if let Some(member) = self.member.take() {
+            self.tell(&Rebalance::Revoked(had));
+            member.leave(self.config.within.min(GOODBYE)).await;
+        }
+        committed
+    }
+
+    /// The reader's next, unless the group has news, or something of ours is due.
+    async fn next(&mut self, most: Most, until: Instant) -> Vec<Fetched> {
+        let pulse = Instant::now() + PULSE;
+        let due = self.next_commit.filter(|_| !self.handed.is_empty()).unwrap_or(pulse).min(pulse).min(until);
+        let news = async {
+            match &self.member {
+                Some(member) => member.news().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = news => Vec::new(),
+            fetched = self.reader.next(most, until.saturating_duration_since(Instant::now())) => fetched,
+            () = sleep_until(due) => Vec::new(),
+        }
+    }
+
+    fn hand(&mut self, of: &Fetched) {
+        let partition = TopicPartition::new(of.topic.clone(), of.partition);
+        let leader_epoch = self.reader.standing(&partition).and_then(|standing| standing.leader_epoch);
+        self.handed.insert(partition, Committed { leader_epoch, ..Committed::at(of.next) });
+    }
+
+    async fn commit_when_due(&mut self) {
+        let Some((every, due)) = self.config.auto_commit.zip(self.next_commit) else { return };
+        if Instant::now() < due || self.handed.is_empty() {
+            return;
+        }
+        self.next_commit = Some(Instant::now() + every);
+        if let Err(error) = self.commit().await {
+            tracing::warn!(%error, "offsets couldn't be committed; the next time is soon");
+        }
+    }
+
+    /// What the subscription means now: topics that match come and go.
+    async fn look_for_topics(&mut self) -> Result<(), Error> {
+        let Some(subscription) = self.subscription.as_ref().filter(|_| Instant::now() >= self.next_look) else {
+            return Ok(());
+        };
+        let topics = subscription.resolve(&self.client, self.config.within).await?;
+        self.next_look = Instant::now() + self.client.config().times().metadata_max_age;
+        if subscription.is_pattern() && topics.is_empty() {
+            self.next_look = Instant::now() + PULSE;
+            return Ok(());
+        }
+        self.join_with(topics);
+        Ok(())
+    }
+
+    fn join_with(&mut self, topics: BTreeSet<Arc<str>>) {
+        match (&self.member, &self.config.group) {
+            (Some(member), _) => member.subscribe(topics),
+            (None, Some(group)) => self.member = Some(Member::join(&self.client, group.clone(), topics)),
+            (None, None) => {}
+        }
+    }
+
+    /// Takes in what the group has decided.
+    async fn rebalance(&mut self) -> Result<(), Error> {
+        while let Some(member) = &self.member {
+            member.polled();
+            let Some(change) = member.change()? else { return Ok(()) };
+            if let Err(error) = self.take_in(&change).await {
+                if let Some(member) = &self.member {
+                    member.not_told(change);
+                }
+                return Err(error);
+            }
+            if let Some(member) = &self.member {
+                member.told();
+            }
+        }
+        Ok(())
+    }
+
+    async fn take_in(&mut self, change: &Change) -> Result<(), Error> {
+        match change {
+            Change::Assigned(partitions) => {
+                let partitions = listed(partitions);
+                let starts = self.starts(&partitions).await?;
+                self.tell(&Rebalance::Assigned(partitions));
+                for (partition, start) in starts {
+                    self.reader.seek(&partition, start);
+                }
+            }
+            Change::Revoked(partitions) => {
+                let partitions = listed(partitions);
+                self.commit_revoked(&partitions).await;
+                self.tell(&Rebalance::Revoked(partitions.clone()));
+                self.let_go(&partitions);
+            }
+            Change::Lost(partitions) => {
+                let partitions = listed(partitions);
+                self.tell(&Rebalance::Lost(partitions.clone()));
+                self.let_go(&partitions);
+            }
+        }
+        Ok(())
+    }
+
+    async fn commit_revoked(&mut self, partitions: &[TopicPartition]) {
+        if self.config.auto_commit.is_none() {
+            return;
+        }
+        let mut due = self.handed.clone();
+        due.retain(|partition, _| partitions.contains(partition));
+        if let Err(error) = self.commit_these(&due).await {
+            tracing::warn!(%error, "offsets couldn't be committed before others read on: they may read some again");
+        }
+    }
+
+    fn let_go(&mut self, partitions: &[TopicPartition]) {
+        self.reader.remove(partitions);
+        self.handed.retain(|partition, _| !partitions.contains(partition));
+    }
+
+    fn tell(&mut self, rebalance: &Rebalance) {
+        tracing::debug!(?rebalance, "the group shares out");
+        if let Some(call) = &mut self.on_rebalance {
+            call(rebalance);
+        }
+    }
+
+    /// Where each is read on.
+    async fn starts(&self, partitions: &[TopicPartition]) -> Result<Vec<(TopicPartition, Start)>, Error> {
+        let Some(group) = &self.config.group else {
+            return Err(Error::new(ErrorKind::Config, "group_id is missing, and only groups have committed offsets"));
+        };
+        let committed = match partitions {
+            [] => BTreeMap::new(),
+            _ => self.client.committed(group.id(), partitions, self.config.within).await?,
+        };
+        let start = |partition: &TopicPartition| match committed.get(partition) {
+            Some(Committed { offset, leader_epoch: Some(epoch), .. }) => {
+                Start::Kept { offset: *offset, leader_epoch: *epoch }
+            }
+            Some(committed) => Start::Offset(committed.offset),
+            None => Start::At(match self.config.reader.reset {
+                Reset::Earliest => OffsetAt::Earliest,
+                _ => OffsetAt::Latest,
+            }),
+        };
+        Ok(partitions.iter().map(|partition| (partition.clone(), start(partition))).collect())
+    }
+}
+
+impl fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            client: _,
+            reader,
+            config,
+            subscription,
+            member: _,
+            handed: _,
+            next_commit: _,
+            next_look: _,
+            on_rebalance: _,
+        } = self;
+        f.debug_struct("Consumer")
+            .field("config", config)
+            .field("subscription", subscription)
+            .field("reader", reader)
+            .finish_non_exhaustive()
+    }
+}
+
+fn listed(partitions: &BTreeSet<(Arc<str>, i32)>) -> Vec<TopicPartition> {
+    partitions.iter().map(|(topic, partition)| TopicPartition::new(topic.clone(), *partition)).collect()
+}
+
+/// How often a poll that waits gives a sign of life.
+const PULSE: Duration = Duration::from_secs(1);
+/// How long closing waits for the group.
+const GOODBYE: Duration = Duration::from_secs(2);

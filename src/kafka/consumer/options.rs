@@ -1,0 +1,68 @@
+//! How a consumer reads, and commits.
+
+use std::time::Duration;
+
+use crate::kafka::fetch::ReaderConfig;
+use crate::kafka::group::GroupSettings;
+
+/// How a [`Consumer`](super::Consumer) reads, and commits.
+///
+/// ```
+/// use std::time::Duration;
+/// use kafkacrypto::kafka::{ConsumerConfig, GroupSettings, ReaderConfig, Reset};
+///
+/// let group = GroupSettings::new("billing");
+/// let config = ConsumerConfig::in_group(group).reader(ReaderConfig::default().reset(Reset::Earliest)).auto_commit(None);
+/// assert_eq!(config.group().map(GroupSettings::id), Some("billing"));
+/// assert!(ConsumerConfig::alone().group().is_none());
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsumerConfig {
+    pub(super) group: Option<GroupSettings>,
+    pub(super) reader: ReaderConfig,
+    pub(super) auto_commit: Option<Duration>,
+    pub(super) within: Duration,
+}
+
+impl ConsumerConfig {
+    /// In a group, with commits every 5 seconds.
+    #[must_use]
+    pub fn in_group(group: GroupSettings) -> Self {
+        Self { group: Some(group), auto_commit: Some(Duration::from_secs(5)), ..Self::alone() }
+    }
+
+    /// Without a group: partitions are assigned, and nothing is committed.
+    #[must_use]
+    pub fn alone() -> Self {
+        Self { group: None, reader: ReaderConfig::default(), auto_commit: None, within: Duration::from_secs(30) }
+    }
+
+    /// Sets how records are read; its `reset` is also where partitions start of which the group has committed nothing
+    /// (`auto_offset_reset`; at the end, unless it says [`Reset::Earliest`](crate::kafka::Reset::Earliest)).
+    #[must_use]
+    pub fn reader(mut self, reader: ReaderConfig) -> Self {
+        self.reader = reader;
+        self
+    }
+
+    /// Sets how often what was handed out is committed (`auto_commit_interval_ms`); `None`: only when the program says so
+    /// (`enable_auto_commit`).
+    #[must_use]
+    pub fn auto_commit(mut self, every: Option<Duration>) -> Self {
+        self.auto_commit = every;
+        self
+    }
+
+    /// Sets how long a commit, or a look at committed offsets, may take (30 s at first).
+    #[must_use]
+    pub fn request_timeout(mut self, within: Duration) -> Self {
+        self.within = within;
+        self
+    }
+
+    /// The group.
+    #[must_use]
+    pub fn group(&self) -> Option<&GroupSettings> {
+        self.group.as_ref()
+    }
+}

@@ -1,0 +1,479 @@
+//! A membership that runs: the state machine, a task that carries its steps out, and the program's end of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::{
+    ConsumerGroupHeartbeatRequest, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest,
+};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until, timeout};
+use uuid::Uuid;
+
+use super::classic::{Answer, Classic, Request};
+use super::hand::{Change, Refusal, Step};
+use super::modern::{Beat, Beaten, Modern};
+use super::{GroupProtocol, GroupSettings, wire};
+use crate::kafka::cluster::{Coordinator, Lane, Target, Throttled};
+use crate::kafka::{Client, Error};
+
+/// The program's end of a membership. Leaves the group when it is dropped; [`Member::leave`] waits for that.
+#[derive(Debug)]
+pub(in crate::kafka) struct Member(Arc<Shared>);
+
+/// Who a commit is from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::kafka) struct Identity {
+    pub(in crate::kafka) member: String,
+    /// The generation or the epoch; −1 for one who is no member.
+    pub(in crate::kafka) generation: i32,
+    pub(in crate::kafka) instance: Option<String>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    client: Client,
+    settings: GroupSettings,
+    state: Mutex<State>,
+    /// Something for the task.
+    work: Notify,
+    /// The program leaves: whatever is under way is given up.
+    leaving: Notify,
+    /// Something for the program.
+    news: Notify,
+    ended: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    machine: Machine,
+    telling: Option<Change>,
+    failed: Option<Error>,
+    ended: bool,
+}
+
+#[derive(Debug)]
+enum Machine {
+    Classic(Classic),
+    Modern(Modern),
+}
+
+enum Ask {
+    Classic(Request),
+    Modern(Beat),
+}
+
+impl Member {
+    /// Joins, in a task of its own.
+    pub(in crate::kafka) fn join(client: &Client, settings: GroupSettings, topics: BTreeSet<Arc<str>>) -> Self {
+        let now = now();
+        let machine = match settings.protocol {
+            GroupProtocol::Classic => Machine::Classic(Classic::new(settings.clone(), topics, now)),
+            GroupProtocol::Consumer => Machine::Modern(Modern::new(settings.clone(), topics, new_name(), now)),
+        };
+        let state = Mutex::new(State { machine, telling: None, failed: None, ended: false });
+        let (work, leaving, news, ended) = Default::default();
+        let shared = Arc::new(Shared { client: client.clone(), settings, state, work, leaving, news, ended });
+        tokio::spawn(run(shared.clone()));
+        Self(shared)
+    }
+
+    /// The program lives.
+    pub(in crate::kafka) fn polled(&self) {
+        let now = now();
+        let mut state = self.0.lock();
+        let woken = match &mut state.machine {
+            Machine::Classic(machine) => machine.polled(now),
+            Machine::Modern(machine) => machine.polled(now),
+        };
+        drop(state);
+        if woken {
+            self.0.work.notify_one();
+        }
+    }
+
+    /// What the program has to take in now, if anything; then [`Member::told`].
+    pub(in crate::kafka) fn change(&self) -> Result<Option<Change>, Error> {
+        let mut state = self.0.lock();
+        match state.telling.take() {
+            Some(change) => Ok(Some(change)),
+            None => state.failed.clone().map_or(Ok(None), Err),
+        }
+    }
+
+    /// The program has taken it in.
+    pub(in crate::kafka) fn told(&self) {
+        match &mut self.0.lock().machine {
+            Machine::Classic(machine) => machine.hand().told(),
+            Machine::Modern(machine) => machine.hand().told(),
+        }
+        self.0.work.notify_one();
+    }
+
+    /// It couldn't: it has to be told again.
+    pub(in crate::kafka) fn not_told(&self, change: Change) {
+        self.0.lock().telling = Some(change);
+        self.0.news.notify_one();
+    }
+
+    /// Ends when [`Member::change`] has something.
+    pub(in crate::kafka) async fn news(&self) {
+        self.0.news.notified().await;
+    }
+
+    /// These topics from now on.
+    pub(in crate::kafka) fn subscribe(&self, topics: BTreeSet<Arc<str>>) {
+        match &mut self.0.lock().machine {
+            Machine::Classic(machine) => machine.subscribe(topics),
+            Machine::Modern(machine) => machine.subscribe(topics),
+        }
+        self.0.work.notify_one();
+    }
+
+    pub(in crate::kafka) fn identity(&self) -> Identity {
+        let state = self.0.lock();
+        let (member, generation) = match &state.machine {
+            Machine::Classic(machine) => machine.identity(),
+            Machine::Modern(machine) => machine.identity(),
+        };
+        Identity { member: member.to_owned(), generation, instance: self.0.settings.instance.clone() }
+    }
+
+    /// Leaves, and waits until the group knows it, or for so long.
+    pub(in crate::kafka) async fn leave(self, within: Duration) {
+        self.0.leave();
+        let ended = async {
+            while !self.0.lock().ended {
+                self.0.ended.notified().await;
+            }
+        };
+        let _in_time = timeout(within, ended).await;
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn leave(&self) {
+        let mut state = self.lock();
+        state.telling = None;
+        match &mut state.machine {
+            Machine::Classic(machine) => machine.leave(),
+            Machine::Modern(machine) => machine.leave(),
+        }
+        drop(state);
+        self.leaving.notify_one();
+        self.work.notify_one();
+    }
+
+    fn end(&self, error: Option<Error>) {
+        let mut state = self.lock();
+        state.failed = error;
+        state.ended = true;
+        drop(state);
+        self.news.notify_one();
+        self.ended.notify_one();
+    }
+}
+
+impl State {
+    fn step(&mut self, now: std::time::Instant) -> Step<Ask> {
+        match &mut self.machine {
+            Machine::Classic(machine) => machine.step(now).map(Ask::Classic),
+            Machine::Modern(machine) => machine.step(now).map(Ask::Modern),
+        }
+    }
+
+    fn has_left(&self) -> bool {
+        match &self.machine {
+            Machine::Classic(machine) => machine.has_left(),
+            Machine::Modern(machine) => machine.has_left(),
+        }
+    }
+}
+
+/// The task: one step after another, until the member has left.
+async fn run(shared: Arc<Shared>) {
+    let mut watch = Watch::default();
+    loop {
+        let step = {
+            let mut state = shared.lock();
+            if state.has_left() {
+                break;
+            }
+            state.step(now())
+        };
+        match step {
+            Step::Send(ask) if ask.is_goodbye() => send(&shared, ask, &mut watch).await,
+            Step::Send(ask) => tokio::select! {
+                () = shared.leaving.notified() => {}
+                () = send(&shared, ask, &mut watch) => {}
+            },
+            Step::Tell(change) => {
+                shared.lock().telling = Some(change);
+                shared.news.notify_one();
+            }
+            Step::Count(topics) => {
+                watch.look(&shared.client, &topics).await;
+                if let Machine::Classic(machine) = &mut shared.lock().machine {
+                    machine.counted(&watch.counts());
+                }
+            }
+            Step::Over(refusal) => return shared.end(Some(refusal.into_error(&shared.settings.id))),
+            Step::Wait(until) => rest(&shared, until.into(), &mut watch).await,
+        }
+    }
+    shared.end(None);
+}
+
+/// Until there is something to do. The leader looks at the topics now and then: the group shares out anew when they have
+/// other partitions.
+async fn rest(shared: &Shared, until: Instant, watch: &mut Watch) {
+    let leads = matches!(&shared.lock().machine, Machine::Classic(machine) if machine.leads());
+    let look = watch.due(shared.client.config().times().metadata_max_age).filter(|_| leads);
+    tokio::select! {
+        () = shared.work.notified() => {}
+        () = sleep_until(until.min(look.unwrap_or(until))) => {}
+    }
+    if look.is_some_and(|look| look <= Instant::now()) {
+        let (before, topics) = (watch.counts(), watch.topics.keys().cloned().collect());
+        watch.look(&shared.client, &topics).await;
+        if let (true, Machine::Classic(machine)) = (watch.counts() != before, &mut shared.lock().machine) {
+            machine.rejoin();
+        }
+    }
+}
+
+async fn send(shared: &Shared, ask: Ask, watch: &mut Watch) {
+    match ask {
+        Ask::Classic(request) => {
+            let answer = classic(shared, &request).await;
+            if let Machine::Classic(machine) = &mut shared.lock().machine {
+                machine.answer(answer, now());
+            }
+        }
+        Ask::Modern(beat) => {
+            let answer = modern(shared, &beat, watch).await;
+            let mut state = shared.lock();
+            let Machine::Modern(machine) = &mut state.machine else { return };
+            let unsupported = answer.as_ref().is_err_and(Refusal::is_unsupported);
+            if unsupported && beat.epoch == 0 {
+                // A broker may name this request and not do it.
+                tracing::info!(
+                    group = shared.settings.id,
+                    "the broker can't share out (KIP-848): the classic protocol it is"
+                );
+                let topics = machine.topics().clone();
+                state.machine = Machine::Classic(Classic::new(shared.settings.clone(), topics, now()));
+            } else {
+                machine.answer(answer, now());
+            }
+        }
+    }
+}
+
+async fn classic(shared: &Shared, request: &Request) -> Result<Answer, Refusal> {
+    let settings = &shared.settings;
+    match request {
+        Request::Join { member, protocols } => {
+            let build = |version| wire::join(settings, member, protocols, version);
+            wire::joined(shared.held::<JoinGroupRequest>(build).await?)
+        }
+        Request::Sync { member, generation, protocol, assignments } => {
+            let build = |version| wire::sync(settings, (member, *generation, protocol), assignments, version);
+            let response = shared.held::<SyncGroupRequest>(build).await?;
+            wire::refused(response.error_code, None).map(|()| Answer::Synced(response.assignment))
+        }
+        Request::Heartbeat { member, generation } => {
+            let build = |version| wire::heartbeat(settings, member, *generation, version);
+            let response = shared.brief::<HeartbeatRequest>(build).await?;
+            wire::refused(response.error_code, None).map(|()| Answer::Done)
+        }
+        Request::Leave { member } => {
+            shared.brief::<LeaveGroupRequest>(|version| wire::leave(settings, member, version)).await?;
+            Ok(Answer::Done)
+        }
+    }
+}
+
+async fn modern(shared: &Shared, beat: &Beat, watch: &mut Watch) -> Result<Beaten, Refusal> {
+    let topics = beat.topics.clone().unwrap_or_else(|| watch.topics.keys().cloned().collect());
+    if beat.epoch >= 0 && !topics.iter().all(|topic| watch.topics.get(topic).is_some_and(Option::is_some)) {
+        watch.look(&shared.client, &topics).await;
+    }
+    let build = |_| wire::beat(&shared.settings, beat, &watch.ids());
+    let response = shared.brief::<ConsumerGroupHeartbeatRequest>(build).await?;
+    let (epoch, interval, assigned) = wire::beaten(response)?;
+    let Some(assigned) = assigned else { return Ok(Beaten { epoch, interval, assigned: None }) };
+    if !watch.knows(&assigned) {
+        watch.look(&shared.client, &topics).await;
+    }
+    // An assignment that can't be read yet is asked for again: the next heartbeat says everything.
+    let assigned = watch.named(&assigned).ok_or(Refusal::Silence)?;
+    Ok(Beaten { epoch, interval, assigned: Some(assigned) })
+}
+
+impl Shared {
+    /// A request that the coordinator may hold back while the others join.
+    async fn held<R>(&self, build: impl FnOnce(i16) -> R + Send) -> Result<R::Response, Refusal>
+    where
+        R: kafka_protocol::protocol::Request + Send + Sync,
+        R::Response: Throttled + Coded,
+    {
+        let hold = self.settings.max_poll_interval + GRACE;
+        self.ask::<R>(Lane::Poll, hold, hold + self.client.config().times().request, build).await
+    }
+
+    /// A request that is answered at once.
+    async fn brief<R>(&self, build: impl FnOnce(i16) -> R + Send) -> Result<R::Response, Refusal>
+    where
+        R: kafka_protocol::protocol::Request + Send + Sync,
+        R::Response: Throttled + Coded,
+    {
+        let within = self.client.config().times().request.min((self.settings.session / 3).max(GRACE / 5));
+        self.ask::<R>(Lane::Main, Duration::ZERO, within, build).await
+    }
+
+    async fn ask<R>(
+        &self,
+        lane: Lane,
+        hold: Duration,
+        within: Duration,
+        build: impl FnOnce(i16) -> R + Send,
+    ) -> Result<R::Response, Refusal>
+    where
+        R: kafka_protocol::protocol::Request + Send + Sync,
+        R::Response: Throttled + Coded,
+    {
+        let deadline = Instant::now() + within;
+        let (client, group) = (&self.client, self.settings.id.as_str());
+        let asked = async {
+            let broker = client.coordinator(Coordinator::Group, group, deadline).await?;
+            client.call_held::<R>(Target::Broker(broker), lane, hold, deadline, build).await
+        };
+        let answer = asked.await;
+        let elsewhere = match &answer {
+            Ok((response, _)) => ResponseError::try_from_code(response.code()).is_some_and(is_about_the_coordinator),
+            Err(_) => true,
+        };
+        if elsewhere {
+            client.forget_coordinator(Coordinator::Group, group);
+        }
+        answer.map(|(response, _)| response).map_err(Refusal::from)
+    }
+}
+
+impl Ask {
+    fn is_goodbye(&self) -> bool {
+        match self {
+            Self::Classic(request) => matches!(request, Request::Leave { .. }),
+            Self::Modern(beat) => beat.epoch < 0,
+        }
+    }
+}
+
+/// The topics that the group reads: ID and number of partitions; `None` for one that isn't there (yet).
+#[derive(Default)]
+struct Watch {
+    topics: BTreeMap<Arc<str>, Option<(Uuid, i32)>>,
+    looked: Option<Instant>,
+}
+
+impl Watch {
+    async fn look(&mut self, client: &Client, topics: &BTreeSet<Arc<str>>) {
+        let deadline = Instant::now() + client.config().times().request;
+        topics.iter().for_each(|topic| client.stale(topic));
+        let mut found = BTreeMap::new();
+        for topic in topics {
+            let size = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
+            let seen = match client.topic(topic, deadline).await {
+                Ok(seen) => seen.map(|seen| (seen.id, size(seen.partitions.len()))),
+                Err(error) => {
+                    tracing::debug!(topic = &**topic, %error, "a topic of the group can't be looked at");
+                    self.topics.get(topic).copied().flatten()
+                }
+            };
+            found.insert(topic.clone(), seen);
+        }
+        self.topics = found;
+        self.looked = Some(Instant::now());
+    }
+
+    /// When to look again: soon while a topic is missing.
+    fn due(&self, age: Duration) -> Option<Instant> {
+        let all = self.topics.values().all(Option::is_some);
+        Some(self.looked? + if all { age } else { age.min(MISSING) })
+    }
+
+    fn counts(&self) -> BTreeMap<Arc<str>, i32> {
+        self.topics.iter().filter_map(|(topic, found)| Some((topic.clone(), (*found)?.1))).collect()
+    }
+
+    fn ids(&self) -> BTreeMap<Arc<str>, Uuid> {
+        self.topics.iter().filter_map(|(topic, found)| Some((topic.clone(), (*found)?.0))).collect()
+    }
+
+    fn name(&self, id: Uuid) -> Option<&Arc<str>> {
+        self.topics.iter().find(|(_, found)| found.is_some_and(|(known, _)| known == id)).map(|(topic, _)| topic)
+    }
+
+    fn knows(&self, assigned: &[(Uuid, Vec<i32>)]) -> bool {
+        assigned.iter().all(|(id, _)| self.name(*id).is_some())
+    }
+
+    fn named(&self, assigned: &[(Uuid, Vec<i32>)]) -> Option<BTreeSet<super::Partition>> {
+        let mut named = BTreeSet::new();
+        for (id, partitions) in assigned {
+            let topic = self.name(*id)?;
+            named.extend(partitions.iter().map(|partition| (topic.clone(), *partition)));
+        }
+        Some(named)
+    }
+}
+
+/// A response with an error code for all of it.
+trait Coded {
+    fn code(&self) -> i16;
+}
+
+macro_rules! coded {
+    ($($response:ident),*) => {
+        $(impl Coded for kafka_protocol::messages::$response {
+            fn code(&self) -> i16 {
+                self.error_code
+            }
+        })*
+    };
+}
+
+coded!(JoinGroupResponse, SyncGroupResponse, HeartbeatResponse, LeaveGroupResponse, ConsumerGroupHeartbeatResponse);
+
+fn is_about_the_coordinator(code: ResponseError) -> bool {
+    matches!(code, ResponseError::NotCoordinator | ResponseError::CoordinatorNotAvailable)
+}
+
+/// A name that nobody else has; no secret hangs on it.
+fn new_name() -> String {
+    let random = || RandomState::new().hash_one(0_u8);
+    Uuid::from_u64_pair(random(), random()).to_string()
+}
+
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}
+
+/// What a coordinator may take over its own deadline.
+const GRACE: Duration = Duration::from_secs(5);
+/// How often a topic is looked for that isn't there.
+const MISSING: Duration = Duration::from_secs(3);

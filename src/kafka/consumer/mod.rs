@@ -178,7 +178,7 @@ impl Consumer {
     ///
     /// # Errors
     /// As [`Consumer::commit`].
-    pub async fn commit_these(&self, offsets: &BTreeMap<TopicPartition, Committed>) -> Result<(), Error> {
+    pub async fn commit_these(&mut self, offsets: &BTreeMap<TopicPartition, Committed>) -> Result<(), Error> {
         let Some(group) = &self.config.group else {
             return Err(Error::new(ErrorKind::Config, "group_id is missing, and offsets are committed for a group"));
         };
@@ -351,7 +351,7 @@ impl Consumer {
     }
 
     /// Where each is read on.
-    async fn starts(&self, partitions: &[TopicPartition]) -> Result<Vec<(TopicPartition, Start)>, Error> {
+    async fn starts(&mut self, partitions: &[TopicPartition]) -> Result<Vec<(TopicPartition, Start)>, Error> {
         let Some(group) = &self.config.group else {
             return Err(Error::new(ErrorKind::Config, "group_id is missing, and only groups have committed offsets"));
         };

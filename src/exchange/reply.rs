@@ -118,8 +118,16 @@ impl Reply {
     /// [`ExchangeError::DoesNotOpen`]; [`ExchangeError::Key`] if a public half can't be used; [`ExchangeError::Wire`] if what
     /// was sealed isn't a list.
     pub fn open(&self, root: &Root, ephemerals: &[Ephemeral]) -> Result<Opened, ExchangeError> {
+        self.open_with(root, ephemerals)
+    }
+
+    pub(crate) fn open_with<'a>(
+        &self,
+        root: &Root,
+        ephemerals: impl IntoIterator<Item = &'a Ephemeral> + Clone,
+    ) -> Result<Opened, ExchangeError> {
         let halves = self.answers.iter().flat_map(|answer| {
-            let same = ephemerals.iter().filter(|mine| mine.offer().scheme() == answer.scheme());
+            let same = ephemerals.clone().into_iter().filter(|mine| mine.offer().scheme() == answer.scheme());
             same.map(|mine| (answer.scheme(), mine.complete(answer)))
         });
         let mut why = ExchangeError::DoesNotOpen;

@@ -10,17 +10,15 @@ use std::time::Duration;
 use super::exchange::{
     answered_random, encode_pairs, ephemeral, forge_reply, indices, leaf_of, node_chain, signed_chain, time,
 };
-use super::model::{extend, key, public};
+use super::model::{extend, hybrid, key, public, with};
 use super::program::{Dice, Program};
-use crate::chain::{
-    Certificate, Extra, LeafKey, ListedKey, Restrictions, TrustLists, Usage, chain_of, leaf, root_certificate,
-};
+use crate::chain::{Certificate, Extra, LeafKey, Restrictions, TrustLists, Usage, chain_of, leaf, root_certificate};
 use crate::engine::{
     Action, ActionId, Change, Counters, Failure, Input, KeyringChange, NodeEngine, NodeSetup, Outcome, OwnKey, Record,
     Settings, SignJob, Start,
 };
 use crate::exchange::request_leaf;
-use crate::keys::{AnswerKey, KeyIndex, OfferKey, RatchetState, Scheme, SigningPublicKey};
+use crate::keys::{KeyIndex, RatchetState, Scheme, SigningKey, SigningPublicKey};
 use crate::primitives::{secretbox, sha256};
 use crate::secret::Secret;
 use crate::store::OldKey;
@@ -53,12 +51,33 @@ struct World {
     dice: Dice,
     facts: Facts,
     settings: Settings,
-    legacy: bool,
+    kind: Kind,
     /// Actions that aren't done.
     waiting: VecDeque<(ActionId, Action)>,
     /// Actions are done one by one, when the program says so.
     lazy: bool,
     flooded: u64,
+}
+
+/// What the node is.
+#[derive(Clone, Copy)]
+struct Kind {
+    legacy: bool,
+    /// Whether it has a key of type 4 too, and is asked by one who has.
+    hybrid: bool,
+    schemes: &'static [Scheme],
+}
+
+impl Kind {
+    fn of(flags: u8) -> Self {
+        let schemes: &[Scheme] = match flags >> 4 & 3 {
+            0 => &[Scheme::X25519],
+            1 => &[Scheme::X25519MlKem1024, Scheme::X25519],
+            2 => &[Scheme::X25519Sntrup761, Scheme::X25519],
+            _ => &[Scheme::X25519MlKem1024, Scheme::X25519Sntrup761],
+        };
+        Self { legacy: flags & 2 != 0, hybrid: flags & 8 != 0, schemes }
+    }
 }
 
 /// What is known without the engine's word.
@@ -71,6 +90,7 @@ struct Facts {
     /// Who has asked the node, by `random0`.
     requested: BTreeSet<(Vec<u8>, usize)>,
     denied: BTreeSet<SigningPublicKey>,
+    require_pq: bool,
     stranger_allowed: bool,
     /// A mutation has put somebody else on the allowlist: who may what isn't known any more.
     odd: bool,
@@ -115,14 +135,14 @@ enum Effect {
 impl World {
     fn new(program: &mut Program<'_>) -> Self {
         let flags = program.byte();
-        let settings = Settings { long_keyindex: flags & 1 == 0, ..Settings::default() };
+        let (kind, require_pq) = (Kind::of(flags), flags & 64 != 0);
+        let settings = Settings { long_keyindex: flags & 1 == 0, require_pq, ..Settings::default() };
         let now = Now { wall: time(0), mono: Duration::from_secs(100) };
-        let facts = Facts { allow: vec![root_certificate(key(0).public())], ..Facts::default() };
-        let setup = facts.setup(&settings, flags & 2 != 0);
+        let facts = Facts { allow: vec![root_certificate(key(0).public())], require_pq, ..Facts::default() };
+        let setup = facts.setup(&settings, kind);
         let (node, actions) = NodeEngine::new(setup, now);
         let (waiting, lazy) = (VecDeque::new(), flags & 4 != 0);
-        let mut world =
-            Self { node, now, dice: Dice(1), facts, settings, legacy: flags & 2 != 0, waiting, lazy, flooded: 0 };
+        let mut world = Self { node, now, dice: Dice(1), facts, settings, kind, waiting, lazy, flooded: 0 };
         world.absorb(actions);
         world.settle();
         world
@@ -241,8 +261,9 @@ impl World {
             return;
         };
         let Some(asked) = leaf_of(&chain) else { return };
-        let (Some(random0), LeafKey::Keys(offers)) = (asked.extra_bytes(0), asked.key()) else { return };
-        let Some(ListedKey::Bare(offer)) = offers.first() else { return };
+        let offers = asked.key().exchange_keys();
+        let offer = offers.into_iter().next().and_then(crate::keys::ExchangeKey::into_offer);
+        let (Some(random0), Some(offer)) = (asked.extra_bytes(0), offer) else { return };
         let fill = program.byte();
         let mut pairs: Vec<_> =
             indices(&record_key).into_iter().map(|index| (index, Secret::filled(|place| place.fill(fill)))).collect();
@@ -251,7 +272,6 @@ impl World {
         }
         let inside = program.mutate(encode_pairs(&pairs));
         let sealed_for = if program.rarely() { self::root(program) } else { root.clone() };
-        let offer = OfferKey::from_x25519(*offer);
         let Some(body) = forge_reply(&sealed_for, &offer, random0, &inside, &mut self.dice) else { return };
         for (index, secret) in sealed_pairs(&inside) {
             self.facts.sealed.insert((sealed_for.clone(), index, secret, key(by).public().clone()));
@@ -264,14 +284,17 @@ impl World {
 
     /// A request by a consumer or another node, mutated or not.
     fn request(&mut self, program: &mut Program<'_>) {
+        if self.kind.hybrid && program.byte() & 1 == 1 {
+            return self.hybrid_request(program);
+        }
         let by = program.choice(&[2, 2, 4, 1, 6]);
         let root = root(program);
         let wanted: Vec<_> = self.facts.old_keys.iter().filter(|old| old.0 == root).map(|old| old.1.clone()).collect();
         let wanted = if wanted.is_empty() { vec![self.facts.index(program)] } else { wanted };
         let mut random0 = [0; 32];
         rand_core::Rng::fill_bytes(&mut self.dice, &mut random0);
-        let mine = ephemeral(by as u8);
-        let legacy = program.rarely();
+        let scheme = self.kind.schemes.first().copied().unwrap_or(Scheme::X25519);
+        let (mine, legacy) = (ephemeral(scheme, by as u8), program.rarely());
         let Some(body) = request_leaf(time(50_000), &root, &[mine.offer()], &random0, legacy) else { return };
         let body = program.mutate(body);
         let value = extend(&peer_chain(by), key(by), &body);
@@ -279,6 +302,16 @@ impl World {
             self.facts.requested.insert((random0, by));
         }
         let (record_key, value) = (program.mutate(KeyIndex::encode_list(wanted.iter())), program.mutate(value));
+        self.record(&format!("{root}.reqs"), Some(record_key), Some(value), Effect::Unknown);
+    }
+
+    /// A request that a consumer with a key of type 4 has signed before, mutated or not.
+    fn hybrid_request(&mut self, program: &mut Program<'_>) {
+        let (root, random0, value) = program.choice(&HYBRID_REQUESTS.iter().collect::<Vec<_>>());
+        self.facts.requested.insert((random0.to_vec(), HYBRID));
+        let wanted: Vec<_> = self.facts.old_keys.iter().filter(|old| old.0 == *root).map(|old| old.1.clone()).collect();
+        let record_key = program.mutate(KeyIndex::encode_list(wanted.iter()));
+        let value = program.mutate(value.clone());
         self.record(&format!("{root}.reqs"), Some(record_key), Some(value), Effect::Unknown);
     }
 
@@ -364,7 +397,7 @@ impl World {
         let back = program.below(4) as u64;
         self.facts.ratchet = self.facts.ratchet.saturating_sub(back);
         self.facts.restarted();
-        let setup = self.facts.setup(&self.settings, self.legacy);
+        let setup = self.facts.setup(&self.settings, self.kind);
         let (node, actions) = NodeEngine::new_after(self.node.last_id(), setup, self.now);
         self.node = node;
         self.absorb(actions);
@@ -387,8 +420,7 @@ impl World {
         let outcome = match action {
             Action::Save(change) => self.facts.saved(change, self.now.wall),
             Action::Sign(SignJob { slot, message }) => {
-                assert_eq!(slot, 0);
-                Outcome::Signed(key(8).sign(&message))
+                Outcome::Signed(if slot == 0 { key(8).sign(&message) } else { half_signed(&message) })
             }
             Action::Produce(draft) => {
                 if let Some(root) = draft.topic.strip_suffix(".reqs") {
@@ -441,7 +473,7 @@ impl World {
 }
 
 impl Facts {
-    fn setup(&self, settings: &Settings, legacy: bool) -> NodeSetup {
+    fn setup(&self, settings: &Settings, kind: Kind) -> NodeSetup {
         let (lists, _) = TrustLists::new(self.allow.iter().map(Vec::as_slice), self.deny.iter().map(Vec::as_slice));
         let old = |(root, index, secret, birth): &Durable| OldKey {
             root: root.clone(),
@@ -449,14 +481,18 @@ impl Facts {
             secret: Secret::filled(|place| *place = *secret),
             birth: *birth,
         };
+        let mut keys = vec![OwnKey { slot: 0, public: key(8).public().clone(), chain: own_chain(self.chain) }];
+        if kind.hybrid {
+            keys.push(OwnKey { slot: 1, public: hybrid(3).public().clone(), chain: hybrid_chain(3) });
+        }
         NodeSetup {
             naming: Naming::default(),
             settings: settings.clone(),
-            keys: vec![OwnKey { slot: 0, public: key(8).public().clone(), chain: own_chain(self.chain) }],
+            keys,
             node: public(8).to_vec(),
             lists,
-            schemes: vec![Scheme::X25519],
-            legacy,
+            schemes: kind.schemes.to_vec(),
+            legacy: kind.legacy,
             old_keys: self.old_keys.iter().map(old).collect(),
             can_produce: true,
         }
@@ -490,7 +526,8 @@ impl Facts {
         let is = |n: usize| who == key(n).public();
         let ours = ["lab", "foo"].contains(&root.as_str()) && !self.is_denied(0);
         let [one, of_foo] = producers;
-        let listed = ours && (is(one) || is(of_foo) && root.as_str() == "foo" || both && is(8));
+        let consumer = one == 2 && who == somebody(HYBRID);
+        let listed = ours && (is(one) || consumer || is(of_foo) && root.as_str() == "foo" || both && is(8));
         self.odd || !self.denied.contains(who) && (listed || is(4) && self.stranger_allowed && !self.is_denied(5))
     }
 
@@ -503,7 +540,8 @@ impl Facts {
 
     fn check_install(&self, change: &KeyringChange) {
         match change {
-            KeyringChange::Learn { root, index, secret, signer, scheme: _ } => {
+            KeyringChange::Learn { root, index, secret, signer, scheme } => {
+                assert!(scheme.is_post_quantum() || !self.require_pq, "a classical exchange in spite of policy");
                 let secret = *secret.expose();
                 assert!(self.may(signer, root, [1, 3], true), "{signer} must not give keys of {root}");
                 let own = signer == key(8).public() && self.ever.contains(&(root.clone(), index.clone(), secret));
@@ -525,8 +563,10 @@ impl Facts {
         let topics = leaf.restrictions().topics().unwrap_or_default();
         let [topic] = topics else { return assert_eq!(topics.len(), 1) };
         let root = Root::new(&String::from_utf8_lossy(topic));
+        let classical = leaf.key().exchange_keys().iter().any(|key| matches!(key, crate::keys::ExchangeKey::Bare(_)));
+        assert!(!classical || !self.require_pq, "a classical reply in spite of policy");
         let from = |n: usize| self.requested.contains(&(random0.clone(), n)) || n == 8 && self.has_asked(&random0);
-        let askers: Vec<_> = (0..9).filter(|n| from(*n) && self.may(key(*n).public(), &root, [2, 2], true)).collect();
+        let askers: Vec<_> = (0..=HYBRID).filter(|n| from(*n) && self.may(somebody(*n), &root, [2, 2], true)).collect();
         assert!(!askers.is_empty(), "a reply about {root} for nobody who may have it");
         for asker in askers {
             for (index, secret) in opened(&leaf, &root, asker as u8).unwrap_or_default() {
@@ -618,6 +658,40 @@ fn own_chain(n: usize) -> Vec<u8> {
     CHAINS.get(n).cloned().unwrap_or_default()
 }
 
+/// A consumer with a key of type 4, beside the nine that have one of type 1.
+const HYBRID: usize = 9;
+
+fn somebody(n: usize) -> &'static SigningPublicKey {
+    if n == HYBRID { hybrid(1).public() } else { key(n).public() }
+}
+
+/// Chains for keys of type 4: that of the consumer, and that of the node.
+fn hybrid_chain(n: usize) -> Vec<u8> {
+    let usages = [Usage::Encrypt, Usage::EncryptRequest, Usage::EncryptSubscribe];
+    let usages = if n == 3 { &usages[..] } else { usages.get(1..).unwrap_or_default() };
+    let limits = Restrictions::none().with_topics(["lab", "foo"]).with_usages(usages.iter().copied()).with_pathlen(1);
+    let leaf_key = LeafKey::Signing(hybrid(n).public().clone());
+    extend(b"\x90", key(0), &leaf(UnixTime::ZERO, &limits, &leaf_key, &[]))
+}
+
+/// What the node signs with its key of type 4 is read by nobody here, so the half that takes long is left out.
+fn half_signed(message: &[u8]) -> Vec<u8> {
+    let classical = SigningKey::from_ed25519_seed(&[4; 32]).sign(message);
+    [&[0; 17_088][..], &classical].concat()
+}
+
+/// Requests by the consumer with a key of type 4: root, `random0`, chain.
+static HYBRID_REQUESTS: LazyLock<Vec<(Root, [u8; 32], Vec<u8>)>> = LazyLock::new(|| {
+    let schemes = [Scheme::X25519, Scheme::X25519Sntrup761, Scheme::X25519MlKem1024];
+    let cases = schemes.iter().flat_map(|scheme| ["lab", "foo"].map(|root| (*scheme, Root::new(root))));
+    let request = |(n, (scheme, root)): (u8, (Scheme, Root))| {
+        let (random0, mine) = ([n; 32], ephemeral(scheme, HYBRID as u8));
+        let body = request_leaf(time(50_000), &root, &[mine.offer()], &random0, false).expect("not the oldest form");
+        (root, random0, with(&hybrid_chain(1), hybrid(1).sign(&body)))
+    };
+    (0..).zip(cases).map(request).collect()
+});
+
 fn list_leaf(usage: Usage, target: usize, pathlen: Option<i64>) -> Vec<u8> {
     let certificate = root_certificate(key(target).public());
     let limits = Restrictions::none().with_usages([usage]);
@@ -640,9 +714,8 @@ fn sealed_pairs(inside: &[u8]) -> Vec<(KeyIndex, [u8; 32])> {
 
 /// What is in a reply, for the asker whose ephemeral key is `n`.
 fn opened(leaf: &Certificate, root: &Root, n: u8) -> Option<Vec<(KeyIndex, [u8; 32])>> {
-    let LeafKey::Keys(keys) = leaf.key() else { return None };
-    let ListedKey::Bare(half) = keys.first()? else { return None };
-    let shared = ephemeral(n).complete(&AnswerKey::from_x25519(*half)).ok()?;
+    let half = leaf.key().exchange_keys().into_iter().next()?.into_answer()?;
+    let shared = ephemeral(half.scheme(), n).complete(&half).ok()?;
     let randoms = leaf.extra_list(0)?;
     let [random0, random1] = randoms[..] else { return None };
     let secret = sha256::secret_hash(&[root.as_str().as_bytes(), random0, random1, shared.expose()]);
@@ -670,7 +743,7 @@ mod tests {
     #[test]
     fn records_before_the_lists_are_bounded_in_bytes() {
         let now = Now { wall: time(0), mono: Duration::ZERO };
-        let (mut node, _) = NodeEngine::new(Facts::default().setup(&Settings::default(), false), now);
+        let (mut node, _) = NodeEngine::new(Facts::default().setup(&Settings::default(), Kind::of(0)), now);
         let megabyte = vec![0; 1 << 20];
         for _ in 0..40 {
             let record = Record { topic: "lab.reqs", key: None, value: Some(&megabyte), timestamp: None };

@@ -8,7 +8,7 @@ use crate::chain::{
     Ask, Certificate, LeafKey, Restrictions, TrustLists, Usage, Verified, leaf, root_certificate, verify,
 };
 use crate::exchange::{ExchangeError, RANDOM_BYTES, Reply, Request, reply_leaf, request_leaf};
-use crate::keys::{Ephemeral, KeyIndex, OfferKey, Scheme, SharedSecret};
+use crate::keys::{Ephemeral, KeyIndex, OfferKey, Scheme, SharedSecret, SigningType};
 use crate::primitives::{secretbox, sha256};
 use crate::secret::Secret;
 use crate::time::UnixTime;
@@ -21,8 +21,13 @@ const LAB: &str = "lab";
 /// answer to an honest one opens.
 pub fn request(data: &[u8]) {
     let mut program = Program::new(data);
-    let mine = ephemeral(9);
-    let honest = honest_request(&mine, &[7; 32], program.below(8) == 7);
+    let (scheme, legacy) = match program.below(8) {
+        5 => (Scheme::X25519Sntrup761, false),
+        6 => (Scheme::X25519MlKem1024, false),
+        n => (Scheme::X25519, n == 7),
+    };
+    let mine = ephemeral(scheme, 9);
+    let honest = honest_request(mine, &[7; 32], legacy);
     let body = body(&mut program, &honest);
     let Some(verified) = verified(&CONSUMER, 2, &body, Usage::EncryptRequest) else { return };
     let Ok(request) = Request::from_verified(&verified) else { return };
@@ -32,16 +37,17 @@ pub fn request(data: &[u8]) {
     let borrowed: Vec<_> = pairs.iter().map(|(index, secret)| (index, secret)).collect();
     let (expires, root) = (time(500), Root::new(LAB));
     assert!(matches!(request.choose(&[]), Err(ExchangeError::NoCommonScheme { .. })));
-    let reply = reply_leaf(expires, &root, &request, &[Scheme::X25519], &borrowed, &mut Dice(1));
+    let reply = reply_leaf(expires, &root, &request, &[scheme], &borrowed, &mut Dice(1));
     if body == honest {
         assert!(reply.is_ok(), "an honest request is answered");
     }
     let Ok(made) = reply else { return };
-    assert_eq!(made.scheme, Scheme::X25519);
+    assert_eq!(made.scheme, scheme);
+    assert!(!scheme.is_post_quantum() || request.require_pq().is_ok());
     let verified = self::verified(&PRODUCER, 1, &made.leaf, Usage::Encrypt).expect("our own reply is valid");
     let reply = Reply::from_verified(&verified).expect("our own reply is one");
     assert_eq!(reply.random0(), request.random0());
-    match reply.open(&root, std::slice::from_ref(&mine)) {
+    match reply.open(&root, std::slice::from_ref(mine)) {
         Ok(opened) => assert!(opened.malformed == 0 && same(&opened.pairs, &pairs)),
         Err(_) => assert_ne!(body, honest, "the answer to an honest request opens"),
     }
@@ -51,7 +57,13 @@ pub fn request(data: &[u8]) {
 /// producer may seal anything.
 pub fn reply(data: &[u8]) {
     let mut program = Program::new(data);
-    let (mine, root) = (ephemeral(9), Root::new(LAB));
+    // the byte that says how many pairs there are
+    let scheme = match program.rest().first() {
+        Some(0xc0..0xe0) => Scheme::X25519MlKem1024,
+        Some(0xe0..) => Scheme::X25519Sntrup761,
+        _ => Scheme::X25519,
+    };
+    let (mine, other, root) = (ephemeral(scheme, 9), ephemeral(scheme, 3), Root::new(LAB));
     let pairs = pairs(&mut program);
     let (honest_inside, random0) = (encode_pairs(&pairs), [7; 32]);
     let inside = if program.rarely() { program.bytes().to_vec() } else { program.mutate(honest_inside.clone()) };
@@ -60,16 +72,17 @@ pub fn reply(data: &[u8]) {
     let body = body(&mut program, &honest);
     let Some(verified) = verified(&PRODUCER, 1, &body, Usage::Encrypt) else { return };
     let Ok(reply) = Reply::from_verified(&verified) else { return };
-    let Ok(opened) = reply.open(&root, &[ephemeral(3), ephemeral(9)]) else {
+    let Ok(opened) = reply.open_with(&root, [other, mine]) else {
         return assert!(body != honest || inside != honest_inside, "an honest reply opens");
     };
-    assert_eq!(opened.scheme, Scheme::X25519);
+    assert_eq!(opened.scheme, scheme);
+    assert!(!scheme.is_post_quantum() || reply.require_pq().is_ok());
     assert!(2 * (opened.pairs.len() + opened.malformed) <= inside.len(), "more secrets than bytes");
     if inside == honest_inside {
         assert!(opened.malformed == 0 && same(&opened.pairs, &pairs), "a box holds what was sealed");
     }
-    assert!(reply.open(&Root::new("labs"), &[ephemeral(9)]).is_err(), "a reply is for one root");
-    assert!(reply.open(&root, &[ephemeral(3)]).is_err(), "a reply is for one request");
+    assert!(reply.open_with(&Root::new("labs"), [mine]).is_err(), "a reply is for one root");
+    assert!(reply.open_with(&root, [other]).is_err(), "a reply is for one request");
 }
 
 /// The leaf as it is honest, mutated, or given.
@@ -103,13 +116,20 @@ pub(super) fn time(seconds: u32) -> UnixTime {
     UnixTime::from_secs(TIME + seconds)
 }
 
-pub(super) fn ephemeral(n: u8) -> Ephemeral {
-    Ephemeral::from_x25519(Secret::filled(|place| place.fill(n)))
+/// Somebody's exchange key, the same in every run.
+pub(super) fn ephemeral(scheme: Scheme, n: u8) -> &'static Ephemeral {
+    static KEYS: LazyLock<Vec<Ephemeral>> = LazyLock::new(|| {
+        let classical = (0..16).map(|n| Ephemeral::from_x25519(Secret::filled(|place| place.fill(n))));
+        let hybrid = |scheme| (0..16).map(move |n| Ephemeral::generate(scheme, &mut Dice(n)));
+        classical.chain(hybrid(Scheme::X25519Sntrup761)).chain(hybrid(Scheme::X25519MlKem1024)).collect()
+    });
+    let mut same = KEYS.iter().filter(|key| key.offer().scheme() == scheme);
+    same.nth(usize::from(n % 16)).expect("sixteen of each")
 }
 
 pub(super) fn honest_request(mine: &Ephemeral, random0: &[u8; 32], legacy: bool) -> Vec<u8> {
     let leaf = request_leaf(time(500), &Root::new(LAB), &[mine.offer()], random0, legacy);
-    leaf.expect("an offer of version 1")
+    leaf.expect("the oldest form only with version 1")
 }
 
 pub(super) fn encode_pairs(pairs: &[(KeyIndex, Secret<32>)]) -> Vec<u8> {
@@ -165,8 +185,9 @@ fn verified(chain: &[u8], signer: usize, body: &[u8], usage: Usage) -> Option<Ve
 
 /// What a request or reply names itself by, and the first public half in it, if it can be read: without any trust.
 pub(super) fn leaf_of(chain: &[u8]) -> Option<Certificate> {
-    let elements = elements(chain);
-    Certificate::decode(elements.last()?.get(64..)?).ok()
+    let (elements, types) = (elements(chain), [SigningType::Ed25519, SigningType::Ed25519SlhDsa]);
+    let last = elements.last()?;
+    types.iter().find_map(|kind| Certificate::decode(last.get(kind.signature_length()..)?).ok())
 }
 
 /// The `random0` in a reply's leaf.

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use super::program::Program;
 use crate::chain::{TEMPORARY_ROOT_SEED, chain_of};
-use crate::keys::{SigningKey, SigningPublicKey};
+use crate::keys::{SigningKey, SigningPublicKey, SigningType};
 use crate::wire::{Reader, Writer, read_all};
 
 /// When everything happens, in Unix seconds; after the date of any release of this program.
@@ -61,6 +61,15 @@ pub(super) fn public(n: usize) -> [u8; 32] {
     }
 }
 
+/// Keys of type 4: 0 a root, 1 and 2 others, 3 the node under test. A signature by one takes tens of milliseconds, so that
+/// what they sign is made once, and what is changed afterwards is the signed form.
+pub(super) fn hybrid(n: usize) -> &'static SigningKey {
+    static KEYS: LazyLock<Vec<SigningKey>> = LazyLock::new(|| {
+        (1..5).map(|n| SigningKey::from_seed(SigningType::Ed25519SlhDsa, &[n; 80]).expect("80 bytes")).collect()
+    });
+    KEYS.get(n % KEYS.len()).expect("a modulus")
+}
+
 /// The elements of a chain, as they stand in it.
 pub(super) fn elements(chain: &[u8]) -> Vec<Vec<u8>> {
     let read = read_all(chain, "chain", |reader: &mut Reader<'_>| {
@@ -71,7 +80,11 @@ pub(super) fn elements(chain: &[u8]) -> Vec<Vec<u8>> {
 
 /// `chain` with one more element that `signer` signs.
 pub(super) fn extend(chain: &[u8], signer: &SigningKey, body: &[u8]) -> Vec<u8> {
-    let signed = signer.sign(body);
+    with(chain, signer.sign(body))
+}
+
+/// `chain` with one more element.
+pub(super) fn with(chain: &[u8], signed: Vec<u8>) -> Vec<u8> {
     let mut all = elements(chain);
     all.push(signed);
     chain_of(&all.iter().map(Vec::as_slice).collect::<Vec<_>>())

@@ -60,11 +60,22 @@ fn empty_inputs_and_zeros_are_honest() {
 #[test]
 fn honest_programs_go_all_the_way() {
     assert!(super::trust::built(&mut Program::new(b""), UnixTime::from_secs(super::model::TIME)));
+    // all that is asked, one element by the root of type 4 that is a leaf; and two more keys in between
+    assert!(super::trust::mixed(&mut Program::new(&[0, 0, 0, 0, 0, 0, 4])));
+    assert!(super::trust::mixed(&mut Program::new(&[0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4])));
     let (want, tick, reply, request, use_root) = ([0, 0, 0], [3, 0, 0], [4, 0, 0, 9], [5, 0, 0, 0], [2, 0]);
     let learned = run(&[&[0][..], &want, &tick, &reply].concat());
     assert_eq!((learned.secrets_learned, learned.rejected), (1, 0));
     let answered = run(&[&[0][..], &use_root, &tick, &request].concat());
     assert_eq!((answered.requests_answered, answered.rejected), (1, 0));
+    // with a key of type 4 beside the other, post-quantum exchanges only, for a request that is signed with type 4
+    let hybrid = 8 | 3 << 4 | 64;
+    let learned = run(&[&[hybrid][..], &want, &tick, &reply].concat());
+    assert_eq!((learned.secrets_learned, learned.learned_by.x25519_mlkem1024, learned.rejected), (1, 1, 0));
+    let answered = run(&[&[hybrid][..], &use_root, &tick, &[5, 1, 4]].concat());
+    assert_eq!((answered.requests_answered, answered.answered_by.x25519_mlkem1024, answered.rejected), (1, 1, 0));
+    let refused = run(&[&[hybrid][..], &use_root, &tick, &[5, 1, 0]].concat());
+    assert_eq!((refused.requests_answered, refused.rejected), (0, 1));
     let revoked = run(&[&[0][..], &want, &tick, &[6, 0, 0, 0, 0, 0, 0, 0], &reply].concat());
     assert_eq!((revoked.secrets_learned, revoked.rejected, revoked.trust_changes), (0, 1, 1));
     let renewed = run(&[0, 8, 2, 0, 0, 0, 0, 8, 1, 0, 0, 0, 0, 8, 3]);

@@ -1,12 +1,14 @@
 //! Certificates, restrictions, and chains that are signed after they were mutated.
 
-use super::model::{TIME, TOPICS, certificate as build, elements, key, public, restrictions};
+use std::sync::LazyLock;
+
+use super::model::{TIME, TOPICS, certificate as build, elements, hybrid, key, public, restrictions};
 use super::program::Program;
 use crate::chain::{
-    Ask, Certificate, Description, LeafKey, Level, Restrictions, TrustLists, Usage, Verified, chain_of, list_change,
-    root_certificate, verify,
+    Ask, Certificate, Description, Extra, LeafKey, Level, ListedKey, Restrictions, Signatures, TrustLists, Usage,
+    Verified, chain_of, leaf, list_change, root_certificate, verify,
 };
-use crate::keys::SigningPublicKey;
+use crate::keys::{SigningKey, SigningPublicKey};
 use crate::time::UnixTime;
 
 /// Certificates and restrictions: what is read is written and read again, and an intersection never widens.
@@ -72,12 +74,14 @@ fn assert_narrower(narrow: &Restrictions, wide: &Restrictions) {
     }
 }
 
-/// Chains: built and signed by a program, or (first byte `ff`) taken as they are together with their allowlist. What is
-/// accepted was signed link by link, and allows no more than each of its certificates.
+/// Chains: built and signed by a program, of elements that keys of type 4 have signed too (first byte `fe`), or (`ff`) taken
+/// as they are together with their allowlist. What is accepted was signed link by link, and allows no more than each of its
+/// certificates.
 pub fn chain(data: &[u8]) {
     let mut program = Program::new(data);
     match program.byte() {
         0xff => given(&mut program),
+        0xfe => _ = mixed(&mut program),
         time => _ = built(&mut program, UnixTime::from_secs(TIME + u32::from(time % 4))),
     }
 }
@@ -122,6 +126,69 @@ pub(super) fn built(program: &mut Program<'_>, time: UnixTime) -> bool {
     check_verified(&verified, &found, ask, &lists, time);
     true
 }
+
+/// Chains of elements that were signed before, by keys of both types, and changed afterwards: most are refused. Says whether
+/// this one was accepted. What is remembered of chains before changes no verdict.
+pub(super) fn mixed(program: &mut Program<'_>) -> bool {
+    static SIGNATURES: LazyLock<Signatures> = LazyLock::new(Signatures::new);
+    let (ask, time) = (asked(program), UnixTime::from_secs(TIME));
+    let (mut signer, mut parts) = (0, Vec::new());
+    for _ in 0..1 + program.below(4) {
+        let signed: Vec<_> = SIGNED.iter().filter(|(by, ..)| *by == signer).collect();
+        let (_, next, element) =
+            if program.rarely() { program.choice(&SIGNED.iter().collect::<Vec<_>>()) } else { program.choice(&signed) };
+        parts.push(program.mutate(element.clone()));
+        signer = *next;
+        if signer == LEAF {
+            break;
+        }
+    }
+    let chain = program.mutate(chain_of(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>()));
+    let allow = [root_certificate(hybrid(0).public()), root_certificate(key(0).public())];
+    let denied = program.rarely().then(|| root_certificate(mixed_key(1 + program.below(3)).public()));
+    let (lists, _) = TrustLists::new(allow.iter().map(Vec::as_slice), denied.as_deref());
+    describe(&chain);
+    let (verdict, with_memory) = (verify(&chain, ask, &lists, time), SIGNATURES.verify(&chain, ask, &lists, time));
+    assert_eq!(verdict.as_ref().err().map(|no| &no.reason), with_memory.as_ref().err().map(|no| &no.reason));
+    let Ok(verified) = verdict else { return false };
+    let found = elements(&chain);
+    for element in &found {
+        assert!(SIGNED.iter().any(|(_, _, signed)| signed == element), "nobody has signed this");
+    }
+    check_verified(&verified, &found, ask, &lists, time);
+    true
+}
+
+/// 0 to 2 are of type 4, 3 and 4 of type 1.
+fn mixed_key(n: usize) -> &'static SigningKey {
+    if n < 3 { hybrid(n) } else { key(n - 3) }
+}
+
+/// Who has signed, what for, and the signed form.
+type Signed = (usize, usize, Vec<u8>);
+
+/// Certificates by everybody for everybody else, unlimited first, and leaves.
+static SIGNED: LazyLock<Vec<Signed>> = LazyLock::new(|| {
+    let limited = Restrictions::none().with_topics(["lab", "^foo"]).with_usages(Usage::ALL);
+    let all = Restrictions::none().with_topics(["^.*$"]).with_usages(Usage::ALL).with_pathlen(3);
+    let mut signed = Vec::new();
+    for by in 0..5 {
+        let leaf_keys = [LeafKey::Keys(vec![ListedKey::Bare([9; 32])]), LeafKey::Bare([9; 32])];
+        let next = (0..5)
+            .filter(|next| *next != by && *next != 0)
+            .map(|next| (next, LeafKey::Signing(mixed_key(next).public().clone())));
+        let targets = next.chain(leaf_keys.into_iter().map(|key| (LEAF, key)));
+        for (place, (next, leaf_key)) in targets.enumerate() {
+            let limits = if place % 2 == 0 { &all } else { &limited };
+            let body = leaf(UnixTime::ZERO, limits, &leaf_key, &[Extra::Bytes(&[7; 32])]);
+            signed.push((by, next, mixed_key(by).sign(&body)));
+        }
+    }
+    signed
+});
+
+/// Nobody: a chain ends here.
+const LEAF: usize = 99;
 
 fn build_lists(program: &mut Program<'_>) -> (TrustLists, usize) {
     let mut allow = vec![if program.rarely() { build(program, 0) } else { root_certificate(key(0).public()) }];

@@ -77,6 +77,10 @@ def programs():
         put("chain", bytes([0] * 22 + [kind]))
         put("chain", bytes([0] * 8 + [1] + [0] * 28 + [kind]))
     put("chain", bytes([0, 0, 0, 0, 4, 0, 0, 0, 1] + [0] * 12 + [0xF0, 8]))
+    for first in range(6):  # chains of both types of keys, whole and changed
+        for changed in ([], [0, 0, 0xFD], [0, 0, 0xFD, 0, 0x43]):
+            put("chain", bytes([0xFE, 0, 0, 0, 0, 0, 0, first] + changed))
+            put("chain", bytes([0xFE, 0, 0, 0, 0, 2, 0, first, 0, 0, 0, 4, 0, 0, 0, 4] + changed))
     for target in ("request", "reply"):
         put(target, b"")
         for edit in range(6):
@@ -118,6 +122,11 @@ def programs():
         stories += [want + tick + [7, who, 0, 0, 0] + reply, use + [7, who, 0, 0, 0] + request]
     for flags in range(8):
         for story in stories:
+            put("engine", bytes([flags] + story))
+    # a node with both types of keys: with each pair of exchanges, and post-quantum ones only
+    hybrid = [want + tick + reply, use + tick + [5, 1, 4], use + tick + [5, 1, 0, 0, 0, 0, 0, 5, 1, 3], use + [5, 0, 0, 0, 0]]
+    for flags in [8 | pair << 4 | policy for pair in range(4) for policy in (0, 64)]:
+        for story in hybrid:
             put("engine", bytes([flags] + story))
 
 

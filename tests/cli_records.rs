@@ -257,7 +257,7 @@ fn text_and_binary_survive_byte_for_byte() {
     let output = place.consume(&consumer, &["-o", "1", "-c", "1", "-p", "0", "-f", r"%t[%p]@%o %K %k=%s %S\n"]);
     assert_eq!(text(&output.stdout), format!("{}[0]@1 1 a=one 3\n", place.topic()));
     let given = serving.expect("gave node");
-    assert!(given.contains(&place.root) && given.ends_with("(x25519)"), "{given}");
+    assert!(given.contains(&place.root) && given.ends_with("(x25519+mlkem1024)"), "{given}");
     serving.signal("-TERM");
     assert_eq!(serving.code(), 0);
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the inputs that the corpora start from: the vectors in tests/vectors, and short programs for the targets that sign.
 
-    fuzz/seed.py FOLDER [certificates | programs | files | batches]…    one folder for each target under FOLDER
+    fuzz/seed.py FOLDER [certificates | programs | files | batches | fetches]…    one folder for each target under FOLDER
 
 What a program means is said in src/fuzz/program.rs. Afterwards `fuzz/campaign` finds the rest."""
 
@@ -179,6 +179,13 @@ def batches():
             put("batches", b"\0" + log)
 
 
-PARTS = {"certificates": certificates, "programs": programs, "files": files, "batches": batches}
+def fetches():
+    """Steps of every kind, in five orders; what they mean is in src/kafka/fetch/core/model.rs."""
+    for seed in range(5):
+        digest = b"".join(hashlib.sha256(bytes([seed, n])).digest() for n in range(40))
+        put("kafka_fetch", digest[: 1 + 5 * 200])
+
+
+PARTS = {"certificates": certificates, "programs": programs, "files": files, "batches": batches, "fetches": fetches}
 for part in sys.argv[2:] or PARTS:
     PARTS[part]()

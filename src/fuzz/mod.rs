@@ -18,6 +18,8 @@ mod program;
 mod trust;
 
 #[cfg(feature = "kafka")]
+pub use crate::kafka::fuzz_fetch as kafka_fetch;
+#[cfg(feature = "kafka")]
 pub use batches::batches;
 pub use engine::engine;
 pub use exchange::{reply, request};

@@ -9,6 +9,8 @@ type Body = fn(&[u8]);
 const TARGETS: &[(&str, Body)] = &[
     #[cfg(feature = "kafka")]
     ("batches", super::batches),
+    #[cfg(feature = "kafka")]
+    ("kafka_fetch", super::kafka_fetch),
     ("wire", super::wire),
     ("message", super::message),
     ("certificate", super::certificate),

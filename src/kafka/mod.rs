@@ -34,6 +34,8 @@ pub use fetch::{
     CLIENT_BUFFER, Corrupt, FetchError, Fetched, Isolation, Most, OffsetAt, Reader, ReaderConfig, Reset, Skipped,
     Standing, Start, TopicPartition,
 };
+#[cfg(any(fuzzing, test))]
+pub use fetch::fuzz_fetch;
 pub use group::{Assignor, Committed, GroupProtocol, GroupSettings};
 pub use produce::{Acks, Delivered, Delivery, Partitioner, Producer, ProducerConfig, ProducerRecord};
 pub use security::{Hidden, SaslMechanism, SecurityProtocol, Token, TokenError, TokenSource};

@@ -4,6 +4,7 @@
 mod one;
 #[path = "../support/mod.rs"]
 mod support;
+mod three;
 mod writer;
 
 use std::collections::BTreeMap;

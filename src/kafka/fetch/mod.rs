@@ -23,3 +23,9 @@ pub use config::{CLIENT_BUFFER, Corrupt, Isolation, Most, OffsetAt, ReaderConfig
 pub use error::FetchError;
 pub(in crate::kafka) use hub::Hub;
 pub use reader::{Fetched, Reader, Skipped, Standing};
+
+/// Runs the core against a model of brokers, in the order of events that these bytes say.
+#[cfg(any(fuzzing, test))]
+pub fn fuzz_fetch(bytes: &[u8]) {
+    core::model::run(bytes);
+}

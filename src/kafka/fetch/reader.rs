@@ -215,8 +215,9 @@ impl Reader {
         }
     }
 
-    /// [`Reader::assign`] and [`Reader::next`] for callers who keep the positions themselves. However short `wait` is,
-    /// what the brokers had when it was called is there, if they answer within `within`.
+    /// [`Reader::assign`] and [`Reader::next`] for callers who keep the positions themselves. However short `wait` is, what
+    /// the brokers had when it was called is there, if they answer within `within`: with a `wait` of less than 20 ms it
+    /// lasts until they did. Asking again from where it stands costs nothing.
     pub async fn fetch(
         &mut self,
         from: &[(TopicPartition, Start)],
@@ -228,12 +229,14 @@ impl Reader {
         let (until, latest) = (now + wait.min(within), now + within);
         self.assign(from);
         let mut fetched = self.collect(most);
-        if fetched.is_empty() && wait < BRIEF {
+        let brief = wait < BRIEF;
+        if fetched.is_empty() && brief {
             self.hub.with(|core| core.demand(self.id));
             self.hub.act(&self.client);
         }
         while fetched.is_empty() {
-            let over = if self.hub.with(|core| core.is_settled(self.id)) { until } else { latest };
+            let unanswered = brief && !self.hub.with(|core| core.is_settled(self.id));
+            let over = if unanswered { latest } else { until };
             if tokio::time::timeout_at(over, self.wake.notified()).await.is_err() {
                 return self.collect(most);
             }
@@ -491,3 +494,6 @@ impl Round {
 
 /// Callers who wait less than this want an answer to a request that was sent after their call.
 const BRIEF: Duration = Duration::from_millis(20);
+
+#[cfg(test)]
+mod tests;

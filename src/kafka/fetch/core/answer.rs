@@ -416,10 +416,9 @@ const LAST_QUICK: Duration = Duration::from_millis(20);
 const REPLICA_LEASE: Duration = Duration::from_secs(300);
 const LONGEST_THROTTLE: Duration = Duration::from_secs(60);
 
-/// Which partitions of a topic are led by whom.
+#[cfg(any(fuzzing, test))]
 impl Leaders {
     /// A topic whose partitions 0, 1, … have these leaders and epochs.
-    #[cfg(test)]
     pub(in crate::kafka::fetch) fn of(topic_id: TopicId, leaders: &[(i32, i32)]) -> Self {
         let partitions = (0..).zip(leaders.iter().copied()).collect();
         Self { topic_id, partitions }

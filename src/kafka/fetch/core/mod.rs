@@ -9,6 +9,8 @@
 
 mod answer;
 mod find;
+#[cfg(any(fuzzing, test))]
+pub(super) mod model;
 mod plan;
 mod session;
 mod slot;
@@ -248,7 +250,7 @@ impl Core {
     }
 
     /// Bytes that wait for Readers, or were taken and aren't released.
-    #[cfg(test)]
+    #[cfg(any(fuzzing, test))]
     pub(super) fn buffered(&self) -> usize {
         self.readers.values().map(|reading| reading.buffered).sum()
     }

@@ -1,4 +1,4 @@
-// What records.py does, with Kafka's own Java client: java -cp JARS Records.java write|read BOOTSTRAP TOPIC …
+// What records.py does, with Kafka's own Java client: java -cp JARS Records.java write|read BOOTSTRAP …
 
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
@@ -23,28 +23,26 @@ import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 
 public class Records {
+    static KafkaProducer<byte[], byte[]> producer;
+    static List<Future<RecordMetadata>> sent = new ArrayList<>();
+
     public static void main(String[] args) throws Exception {
-        if (args[0].equals("write")) write(args[1], args[2], args[3], args[4]);
-        else read(args[1], args[2], args[3]);
+        if (args[0].equals("write")) write(args[1]);
+        else read(args[1], args[2], List.of(args).subList(3, args.length));
     }
 
-    static void write(String bootstrap, String topic, String codec, String mode) throws Exception {
-        Properties settings = new Properties();
-        settings.put("bootstrap.servers", bootstrap);
-        settings.put("compression.type", codec);
-        settings.put("linger.ms", "200");
-        settings.put("batch.size", "1048576");
-        settings.put("max.request.size", "8388608");
-        settings.put("enable.idempotence", String.valueOf(!mode.equals("plain")));
-        boolean transactional = !mode.equals("plain") && !mode.equals("idempotent");
-        if (transactional) settings.put("transactional.id", mode);
-        var producer = new KafkaProducer<>(settings, new ByteArraySerializer(), new ByteArraySerializer());
-        if (transactional) producer.initTransactions();
-        List<Future<RecordMetadata>> sent = new ArrayList<>();
+    static void write(String bootstrap) throws Exception {
         var lines = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        String topic = null;
         for (String line = lines.readLine(); line != null; line = lines.readLine()) {
             String[] words = line.trim().split(" ");
             switch (words[0]) {
+                case "" -> { }
+                case "topic" -> {
+                    finish();
+                    topic = words[1];
+                    open(bootstrap, words[2], words[3]);
+                }
                 case "begin" -> producer.beginTransaction();
                 case "commit" -> producer.commitTransaction();
                 case "abort" -> {
@@ -54,28 +52,51 @@ public class Records {
                 case "flush" -> producer.flush();
                 default -> {
                     Long time = words[0].equals("-") ? null : Long.valueOf(words[0]);
-                    sent.add(producer.send(new ProducerRecord<>(topic, 0, time, decode(words[1]), decode(words[2]), headers(words[3]))));
+                    var record = new ProducerRecord<>(topic, 0, time, decode(words[1]), decode(words[2]), headers(words[3]));
+                    sent.add(producer.send(record));
                 }
             }
         }
-        producer.close();
-        for (var one : sent) one.get();
+        finish();
     }
 
-    static void read(String bootstrap, String topic, String isolation) throws Exception {
+    static void open(String bootstrap, String codec, String mode) {
+        Properties settings = new Properties();
+        settings.put("bootstrap.servers", bootstrap);
+        settings.put("compression.type", codec);
+        settings.put("linger.ms", "200");
+        settings.put("batch.size", "1048576");
+        settings.put("max.request.size", "8388608");
+        settings.put("enable.idempotence", String.valueOf(!mode.equals("plain")));
+        boolean transactional = !mode.equals("plain") && !mode.equals("idempotent");
+        if (transactional) settings.put("transactional.id", mode);
+        producer = new KafkaProducer<>(settings, new ByteArraySerializer(), new ByteArraySerializer());
+        if (transactional) producer.initTransactions();
+    }
+
+    static void finish() throws Exception {
+        if (producer != null) producer.close();
+        for (var one : sent) one.get();
+        sent.clear();
+    }
+
+    static void read(String bootstrap, String isolation, List<String> topics) throws Exception {
         Properties settings = new Properties();
         settings.put("bootstrap.servers", bootstrap);
         settings.put("isolation.level", isolation);
         settings.put("enable.auto.commit", "false");
         settings.put("fetch.max.bytes", "67108864");
         settings.put("max.partition.fetch.bytes", "67108864");
-        var partition = new TopicPartition(topic, 0);
         try (var consumer = new KafkaConsumer<>(settings, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
-            consumer.assign(List.of(partition));
-            consumer.seekToBeginning(List.of(partition));
-            long end = consumer.endOffsets(List.of(partition)).get(partition);
-            while (consumer.position(partition) < end) {
-                for (var record : consumer.poll(Duration.ofMillis(500))) print(record);
+            for (String topic : topics) {
+                System.out.println("topic " + topic);
+                var partition = new TopicPartition(topic, 0);
+                consumer.assign(List.of(partition));
+                consumer.seekToBeginning(List.of(partition));
+                long end = consumer.endOffsets(List.of(partition)).get(partition);
+                while (consumer.position(partition) < end) {
+                    for (var record : consumer.poll(Duration.ofMillis(500))) print(record);
+                }
             }
         }
     }

@@ -1,15 +1,17 @@
 """Records as other clients write and read them, for the interop tests and the vectors of batches.
 
-    records.py create BOOTSTRAP TOPIC [NAME=VALUE]...        with one partition
-    records.py CLIENT write BOOTSTRAP TOPIC CODEC MODE       MODE is plain, idempotent or a transactional id
-    records.py CLIENT read  BOOTSTRAP TOPIC ISOLATION        read_committed or read_uncommitted, to the end
+    records.py create BOOTSTRAP TOPIC[,NAME=VALUE]...        with one partition each
+    records.py CLIENT write BOOTSTRAP                        the lines below, on stdin
+    records.py CLIENT read  BOOTSTRAP ISOLATION TOPIC...     read_committed or read_uncommitted, to the end
 
 CLIENT is confluent (librdkafka) or kafka-python (which writes neither null headers nor both key and value as
 null: empty ones instead); Records.java is the same for Java. One line is one record: bytes are
 `-` for null or `x` and hex, and `*N` behind them repeats them; headers are NAME=VALUE with commas, or `.` for none.
 
-    write:  TIME|- KEY VALUE HEADERS     begin     commit     abort     flush
-    read:   OFFSET create|append TIME KEY VALUE HEADERS      a value over 256 bytes is `#LENGTH:SHA256`
+    write:  topic TOPIC CODEC MODE       a producer for what follows; MODE is plain, idempotent or a transactional id
+            TIME|- KEY VALUE HEADERS     begin     commit     abort     flush
+    read:   topic TOPIC
+            OFFSET create|append TIME KEY VALUE HEADERS      what is over 256 bytes is `#LENGTH:SHA256`
 """
 
 import hashlib
@@ -112,7 +114,7 @@ class KafkaPython:
     def __init__(self, bootstrap):
         import kafka
 
-        self.kafka, self.bootstrap = kafka, bootstrap
+        self.kafka, self.bootstrap, self.sent = kafka, bootstrap, []
 
     def open(self, codec, mode):
         settings = {"compression_type": None if codec == "none" else codec, "linger_ms": 200, "batch_size": 1 << 20}
@@ -122,7 +124,6 @@ class KafkaPython:
         self.producer = self.kafka.KafkaProducer(bootstrap_servers=self.bootstrap, max_request_size=1 << 23, **settings)
         if "transactional_id" in settings:
             self.producer.init_transactions()
-        self.sent = []
 
     def send(self, topic, time, key, value, headers):
         headers = [(name, value or b"") for name, value in headers]  # it refuses null,
@@ -167,11 +168,18 @@ def delivered(error, _):
         sys.exit(f"not delivered: {error}")
 
 
-def write(client, topic, codec, mode):
-    client.open(codec, mode)
+def write(client):
+    topic = None
     for line in sys.stdin:
         words = line.split()
-        if words[0] in ("begin", "commit", "abort", "flush"):
+        if not words:
+            continue
+        if words[0] == "topic":
+            if topic:
+                client.flush()
+            _, topic, codec, mode = words
+            client.open(codec, mode)
+        elif len(words) == 1:
             getattr(client, words[0])()
         else:
             time, key, value, headers = words
@@ -181,15 +189,20 @@ def write(client, topic, codec, mode):
 
 def main():
     if sys.argv[1] == "create":
-        _, _, bootstrap, topic, *settings = sys.argv
-        Confluent(bootstrap).create(topic, dict(setting.split("=", 1) for setting in settings))
+        client = Confluent(sys.argv[2])
+        for topic in sys.argv[3:]:
+            name, *settings = topic.split(",")
+            client.create(name, dict(setting.split("=", 1) for setting in settings))
         return
-    _, name, command, bootstrap, topic, *rest = sys.argv
+    _, name, command, bootstrap, *rest = sys.argv
     client = {"confluent": Confluent, "kafka-python": KafkaPython}[name](bootstrap)
     if command == "write":
-        write(client, topic, *rest)
-    else:
-        client.read(topic, *rest)
+        write(client)
+        return
+    isolation, *topics = rest
+    for topic in topics:
+        print("topic", topic)
+        client.read(topic, isolation)
 
 
 if __name__ == "__main__":

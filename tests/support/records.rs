@@ -1,7 +1,9 @@
-//! Records as lines of text, as `tests/peer/records.py` and `Records.java` print what they read.
+//! Records as lines of text, as `tests/peer/records.py` and `Records.java` take and print them.
+#![allow(dead_code, reason = "each test file uses its own part of this")]
 
 use bytes::Bytes;
-use kafkacrypto::kafka::record::{Record, TimestampType};
+use kafkacrypto::kafka::ProducerRecord;
+use kafkacrypto::kafka::record::{Header, Record, TimestampType};
 use sha2::{Digest as _, Sha256};
 
 /// `OFFSET create|append TIME KEY VALUE HEADERS`.
@@ -21,4 +23,30 @@ fn bytes(data: Option<&Bytes>) -> String {
         Some(data) if data.len() > 256 => format!("#{}:{}", data.len(), hex::encode(Sha256::digest(data))),
         Some(data) => format!("x{}", hex::encode(data)),
     }
+}
+
+/// `TIME|- KEY VALUE HEADERS`, to be sent.
+pub fn parse(topic: &str, line: &str) -> ProducerRecord {
+    let words: Vec<_> = line.split_whitespace().collect();
+    let mut record = ProducerRecord::null(topic);
+    record.timestamp_ms = words[0].parse().ok();
+    record.key = parsed(words[1]);
+    record.value = parsed(words[2]);
+    for header in words[3].split(',').filter(|header| *header != ".") {
+        let (name, value) = header.split_once('=').expect("NAME=VALUE");
+        record.headers.push(Header { name: parsed(name).expect("a name"), value: parsed(value) });
+    }
+    record
+}
+
+/// A record that was sent, as it should be read.
+pub fn read(sent: ProducerRecord, offset: i64, timestamp_ms: i64) -> Record {
+    let ProducerRecord { key, value, headers, .. } = sent;
+    Record { offset, timestamp_ms, key, value, headers }
+}
+
+fn parsed(text: &str) -> Option<Bytes> {
+    let text = text.strip_prefix('x')?;
+    let (once, times) = text.split_once('*').unwrap_or((text, "1"));
+    Some(hex::decode(once).expect("hex").repeat(times.parse().expect("a number")).into())
 }

@@ -62,7 +62,7 @@ def run(command, text=""):
 
 def write(writer, topic, codec, mode, text):
     command = JAVA if writer == "java" else [*RECORDS, writer]
-    run([*command, "write", BOOTSTRAP, topic, codec, mode], text.strip())
+    run([*command, "write", BOOTSTRAP], f"topic {topic} {codec} {mode}\n{text}")
 
 
 def segments(topic):
@@ -73,7 +73,7 @@ def emit(topic, writer, codec, shape):
     row = {"writer": writer, "codec": codec, "shape": shape, "log": b"".join(log.read_bytes() for log in segments(topic)).hex()}
     for isolation in ("committed", "uncommitted"):
         one, other = (
-            run([*RECORDS, client, "read", BOOTSTRAP, topic, f"read_{isolation}"]).splitlines()
+            run([*RECORDS, client, "read", BOOTSTRAP, f"read_{isolation}", topic]).splitlines()[1:]
             for client in ("confluent", "kafka-python"))
         if one != other:
             sys.exit(f"{topic}: they read different things: {one} {other}")
@@ -84,8 +84,8 @@ def emit(topic, writer, codec, shape):
 def compacted(codec):
     """Keys written again and again and deleted, so that the cleaner leaves gaps, empty batches and a delete horizon."""
     topic = f"compacted-{codec}"
-    run([*RECORDS, "create", BOOTSTRAP, topic, "cleanup.policy=compact", "segment.ms=100", "min.cleanable.dirty.ratio=0.001",
-         "min.compaction.lag.ms=0", "delete.retention.ms=86400000"])
+    settings = ["cleanup.policy=compact", "segment.ms=100", "min.cleanable.dirty.ratio=0.001", "delete.retention.ms=86400000"]
+    run([*RECORDS, "create", BOOTSTRAP, ",".join([topic, *settings])])
     for turn in range(4):
         keys = [f"- x{key:02x} x{turn:02x}{TEXT} x68=-" for key in range(4 + turn) if (key + turn) % 3]
         write("confluent", topic, codec, "plain", "\n".join([*keys[:2], "- xff - .", "flush", *keys[2:]]))
@@ -106,7 +106,7 @@ def main():
             write(writer, topic, codec, "plain", PLAIN + (LARGE if codec != "none" else ""))
             emit(topic, writer, codec, "create")
             topic = f"append-{writer}-{codec}"
-            run([*RECORDS, "create", BOOTSTRAP, topic, "message.timestamp.type=LogAppendTime"])
+            run([*RECORDS, "create", BOOTSTRAP, f"{topic},message.timestamp.type=LogAppendTime"])
             write(writer, topic, codec, "idempotent", APPEND)
             emit(topic, writer, codec, "append")
             topic = f"transactions-{writer}-{codec}"

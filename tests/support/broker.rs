@@ -8,15 +8,24 @@ pub struct Broker {
     script: PathBuf,
     port: u16,
     folder: tempfile::TempDir,
+    /// What it listens on besides.
+    listeners: String,
 }
 
 impl Broker {
     /// Starts one, or skips where `tests/run` has named no broker script.
     pub fn start() -> Option<Self> {
+        Self::listening(String::new())
+    }
+
+    /// The same, with the listeners in these files besides; see [`Certificates`](super::Certificates).
+    pub fn listening(listeners: String) -> Option<Self> {
         let script = super::needed("KAFKACRYPTO_BROKER", "no broker script")?.into();
-        let mut broker = Self { script, port: 0, folder: super::folder() };
+        let mut broker = Self { script, port: 0, folder: super::folder(), listeners };
+        let ports: &[u16] =
+            if broker.listeners.is_empty() { &[0, 1, 2] } else { &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12] };
         let started = (0..3).any(|_| {
-            broker.port = super::ports::free(&[0, 1, 2, 3, 4]);
+            broker.port = super::ports::free(ports);
             broker.run("start")
         });
         assert!(started, "a broker of the test's own starts");
@@ -33,6 +42,11 @@ impl Broker {
         format!("127.0.0.1:{}", self.port + 1)
     }
 
+    /// A port of it, by its distance from the first.
+    pub fn port(&self, offset: u16) -> u16 {
+        self.port + offset
+    }
+
     /// Kills it, as a crash would. [`restart`](Self::restart) brings the same data back.
     pub fn kill(&mut self) {
         assert!(self.run("kill"), "the broker is killed");
@@ -47,7 +61,7 @@ impl Broker {
         let mut broker = Command::new(&self.script);
         broker.arg(command).arg(self.folder.path()).arg(self.port.to_string());
         // It ends with this process, however that ends.
-        broker.env("KAFKA_OWNER", std::process::id().to_string());
+        broker.env("KAFKA_OWNER", std::process::id().to_string()).env("KAFKA_LISTENERS", &self.listeners);
         broker.status().is_ok_and(|status| status.success())
     }
 }

@@ -9,13 +9,20 @@ pub struct Cluster {
     script: PathBuf,
     port: u16,
     folder: tempfile::TempDir,
+    /// What each node listens on besides.
+    listeners: String,
 }
 
 impl Cluster {
     /// Starts one, or skips where `tests/run` has named no broker script.
     pub fn start() -> Option<Self> {
+        Self::listening(String::new())
+    }
+
+    /// The same, with the listeners in these files besides; see [`Certificates`](super::Certificates).
+    pub fn listening(listeners: String) -> Option<Self> {
         let script = super::needed("KAFKACRYPTO_BROKER", "no broker script")?.into();
-        let mut cluster = Self { script, port: 0, folder: super::folder() };
+        let mut cluster = Self { script, port: 0, folder: super::folder(), listeners };
         let started = (0..3).any(|_| {
             cluster.port = super::ports::free(&[0, 1, 2, 3, 4, 10, 11, 12, 13, 14, 20, 21, 22, 23, 24]);
             let (folder, port) = (cluster.folder.path().to_owned(), cluster.port.to_string());
@@ -28,6 +35,11 @@ impl Cluster {
     /// The addresses of all nodes (PLAINTEXT), with commas.
     pub fn bootstrap(&self) -> String {
         (1..=3).map(|node| self.address(node)).collect::<Vec<_>>().join(",")
+    }
+
+    /// A port of a node, by its distance from the first.
+    pub fn port(&self, node: u16, offset: u16) -> u16 {
+        self.port + 10 * (node - 1) + offset
     }
 
     /// `host:port` of one node (PLAINTEXT); the next port is SASL_PLAINTEXT.
@@ -78,6 +90,7 @@ impl Cluster {
     fn command(&self, command: &str) -> Command {
         let mut script = Command::new(&self.script);
         script.arg(command).env("KAFKA_OWNER", std::process::id().to_string()).stdout(Stdio::null());
+        script.env("KAFKA_LISTENERS", &self.listeners);
         script
     }
 }

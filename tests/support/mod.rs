@@ -12,6 +12,7 @@
 #![allow(dead_code, unused_imports, reason = "each test file uses its own part of this")]
 
 pub mod broker;
+pub mod certificates;
 pub mod cluster;
 pub mod fleet;
 pub mod peer;
@@ -23,6 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use broker::Broker;
+pub use certificates::Certificates;
 pub use cluster::Cluster;
 pub use peer::{Peer, Plain, Python, PythonFleet};
 

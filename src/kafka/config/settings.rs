@@ -266,7 +266,7 @@ fn flag(text: &str) -> Option<bool> {
 /// Whether a value is one of these, or the same flag, or isn't there.
 fn is_one_of(value: &str, values: &[&str]) -> bool {
     let same = |one: &&str| one.eq_ignore_ascii_case(value) || flag(one).is_some() && flag(one) == flag(value);
-    value.is_empty() || values.iter().any(|one| same(one))
+    value.is_empty() || values.iter().any(same)
 }
 
 fn bad(name: &str, why: &str) -> Error {

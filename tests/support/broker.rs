@@ -13,6 +13,11 @@ pub struct Broker {
 }
 
 impl Broker {
+    /// The script, or skips where `tests/run` has named none.
+    pub fn script() -> Option<PathBuf> {
+        super::needed("KAFKACRYPTO_BROKER", "no broker script").map(PathBuf::from)
+    }
+
     /// Starts one, or skips where `tests/run` has named no broker script.
     pub fn start() -> Option<Self> {
         Self::listening(String::new())
@@ -20,7 +25,7 @@ impl Broker {
 
     /// The same, with the listeners in these files besides; see [`Certificates`](super::Certificates).
     pub fn listening(listeners: String) -> Option<Self> {
-        let script = super::needed("KAFKACRYPTO_BROKER", "no broker script")?.into();
+        let script = Self::script()?;
         let mut broker = Self { script, port: 0, folder: super::folder(), listeners };
         let ports: &[u16] =
             if broker.listeners.is_empty() { &[0, 1, 2] } else { &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12] };

@@ -9,7 +9,7 @@ pub struct Certificates(tempfile::TempDir);
 impl Certificates {
     /// Makes them, or skips where `tests/run` has named no broker script.
     pub fn make() -> Option<Self> {
-        let broker = PathBuf::from(super::needed("KAFKACRYPTO_BROKER", "no broker script")?);
+        let broker = super::Broker::script()?;
         let made = Self(super::folder());
         let status = Command::new(broker.with_file_name("certificates")).arg(made.0.path()).status();
         assert!(status.is_ok_and(|status| status.success()), "openssl makes certificates");

@@ -9,7 +9,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use kafkacrypto::kafka::{Client, Config, Error, ErrorKind, SaslMechanism, SecurityProtocol, Settings, Token};
+use kafkacrypto::kafka::{
+    Client, Config, Error, ErrorKind, Most, OffsetAt, Producer, ProducerConfig, ProducerRecord, Reader, ReaderConfig,
+    SaslMechanism, SecurityProtocol, Settings, Start, Token, TopicPartition,
+};
 use support::{Broker, Certificates, Cluster};
 
 const LONG: Duration = Duration::from_secs(20);
@@ -266,7 +269,7 @@ async fn the_wrong_security_protocol_is_told_in_one_sentence() {
         (secured.tls("SASL_SSL"), "credentials"),
     ] {
         let client = Client::new(config).unwrap();
-        let error = client.list_topics(LONG / 2).await.unwrap_err();
+        let error = client.list_topics(Duration::from_secs(5)).await.unwrap_err();
         assert!(error.is_retriable() && error.to_string().contains(says), "{error}");
         client.close().await;
     }
@@ -318,6 +321,52 @@ async fn settings_as_texts_reach_as_far() {
         assert!(settings.warnings().is_empty());
         reach(settings.client().unwrap()).await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_brokers_are_reached_by_tls_with_credentials() {
+    let Some(certificates) = Certificates::make() else { return };
+    let Some(cluster) = Cluster::listening(certificates.listeners(&["SSL", "SASL_SSL"])) else { return };
+    let topic = support::fresh("secured");
+    cluster.tool("TopicCommand", &["--create", "--topic", &topic, "--partitions", "6", "--replication-factor", "3"]);
+    let secured = |nodes: &[u16]| {
+        Config::new(nodes.iter().map(|node| format!("localhost:{}", cluster.port(*node, 4))))
+            .security_protocol(SecurityProtocol::SaslSsl)
+            .ssl_cafile(certificates.path("ca.pem"))
+            .sasl_mechanism(SaslMechanism::ScramSha512)
+            .sasl_plain_username("alice")
+    };
+    let told = refused(secured(&[1, 2, 3]).sasl_plain_password("wrong"), ErrorKind::Authentication).await;
+    assert!(told.contains("SCRAM-SHA-512"), "{told}");
+    let stranger =
+        secured(&[1, 2, 3]).sasl_plain_password("alice-secret").ssl_cafile(certificates.path("another-ca.pem"));
+    refused(stranger, ErrorKind::Authentication).await;
+
+    // The others are found through the second.
+    let client = Client::new(secured(&[2]).sasl_plain_password("alice-secret")).unwrap();
+    let producer = Producer::new(&client, ProducerConfig::new());
+    let mut deliveries = Vec::new();
+    for number in 0..60 {
+        let record = ProducerRecord::new(topic.as_str(), format!("record {number}")).partition(number % 6);
+        deliveries.push(producer.send(record).await.unwrap());
+    }
+    for delivery in deliveries {
+        delivery.await.unwrap();
+    }
+    let mut reader = Reader::new(&client, ReaderConfig::default());
+    let start = Start::At(OffsetAt::Earliest);
+    reader.assign(&(0..6).map(|partition| (TopicPartition::new(topic.as_str(), partition), start)).collect::<Vec<_>>());
+    let mut found = Vec::new();
+    let deadline = Instant::now() + LONG;
+    while found.len() < 60 && Instant::now() < deadline {
+        for fetched in reader.next(Most::default(), Duration::from_secs(1)).await {
+            found.extend(fetched.records.into_iter().filter_map(|record| record.value));
+        }
+    }
+    found.sort();
+    found.dedup();
+    assert_eq!(found.len(), 60);
+    client.close().await;
 }
 
 /// A token that brokers of tests take: signed by nobody, good for so many seconds.

@@ -69,7 +69,7 @@ impl Secured {
 /// Whether the cluster answers.
 async fn reach(config: Config) -> Result<(), Error> {
     let client = Client::new(config)?;
-    let listed = client.list_topics(LONG).await;
+    let listed = client.describe(Some(&[]), LONG).await;
     client.close().await;
     listed.map(drop)
 }
@@ -269,7 +269,7 @@ async fn the_wrong_security_protocol_is_told_in_one_sentence() {
         (secured.tls("SASL_SSL"), "credentials"),
     ] {
         let client = Client::new(config).unwrap();
-        let error = client.list_topics(Duration::from_secs(5)).await.unwrap_err();
+        let error = client.describe(Some(&[]), Duration::from_secs(5)).await.unwrap_err();
         assert!(error.is_retriable() && error.to_string().contains(says), "{error}");
         client.close().await;
     }

@@ -165,17 +165,17 @@ type Ways = (Arc<dyn Transport>, Arc<dyn Transport>);
 /// The ways to the broker that a config names.
 #[cfg(feature = "kafka")]
 fn from_config(config: &NodeConfig) -> Result<Ways, Error> {
-    use crate::transport::{KafkaOptions, rskafka::Rskafka};
-    let options = |crypto| {
+    use crate::transport::kafka::Kafka;
+    let way = |crypto| {
         let wrong = |error: &dyn std::fmt::Display| Error::new(ErrorKind::Configuration, error);
         let mut settings = config.kafka(KafkaUse::Producer, crypto).map_err(|error| wrong(&error))?;
         settings.extend(config.kafka(KafkaUse::Consumer, crypto).map_err(|error| wrong(&error))?);
-        let (options, warnings) = KafkaOptions::from_settings(&settings).map_err(|error| wrong(&error))?;
+        let (kafka, warnings) = Kafka::from_settings(&settings).map_err(|error| wrong(&error))?;
         warnings.iter().for_each(|warning| tracing::debug!("{warning}"));
-        Ok::<_, Error>(options)
+        Ok::<_, Error>(Arc::new(kafka))
     };
     // never one for both: the node's may live on another runtime than the caller's
-    Ok((Arc::new(Rskafka::lazy(options(true)?)), Arc::new(Rskafka::lazy(options(false)?))))
+    Ok((way(true)?, way(false)?))
 }
 
 #[cfg(not(feature = "kafka"))]

@@ -1,8 +1,9 @@
 //! One seam to any broker: topics, produce, fetch, offsets.
 //!
 //! A [`Transport`] carries records and knows nothing of keys, chains or encryption. Engines' drivers, the producer and
-//! the consumer use it, so that a program can bring a Kafka client of its own. Two ship with the crate: the broker in
-//! the process ([`memory`]) and, with the feature `kafka`, an adapter for the crate of that name (`rskafka`).
+//! the consumer use it, so that a program can bring a Kafka client of its own. Three ship with the crate: the broker in
+//! the process ([`memory`]), with the feature `kafka` our own client (`kafka`), the default for Apache Kafka, and with
+//! the feature `rskafka` an adapter for the crate of that name.
 //!
 //! What a transport must do:
 //!
@@ -16,9 +17,12 @@
 //! It owns no bytes: records pass through as they are.
 
 mod error;
-pub mod memory;
-mod options;
 #[cfg(feature = "kafka")]
+pub mod kafka;
+pub mod memory;
+#[cfg(feature = "rskafka")]
+mod options;
+#[cfg(feature = "rskafka")]
 pub mod rskafka;
 
 use std::future::Future;
@@ -27,6 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use error::{TransportError, TransportErrorKind};
+#[cfg(feature = "rskafka")]
 pub use options::{KafkaOptions, SaslMechanism, Security};
 
 /// A way to a broker. Every call ends within its `within`.

@@ -104,7 +104,6 @@ impl KafkaOptions {
         &self.bootstrap
     }
 
-    #[cfg(feature = "kafka")]
     pub(super) fn parts(&self) -> (&Security, &str, usize, usize) {
         (&self.security, &self.client_id, self.max_request_bytes, self.max_frame_bytes)
     }

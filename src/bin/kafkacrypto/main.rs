@@ -48,10 +48,9 @@ fn main() -> ExitCode {
 fn log(verbose: u8, command: &Command) {
     let default = match verbose {
         // What it shows is meant to be refused.
-        0 if matches!(command, Command::Demo(_)) => "error,rskafka=off",
-        // The Kafka client calls what is tried again an error; what matters comes back as one.
-        0 => "warn,rskafka=off",
-        1 => "kafkacrypto=info,warn,rskafka=off",
+        0 if matches!(command, Command::Demo(_)) => "error",
+        0 => "warn",
+        1 => "kafkacrypto=info,warn",
         _ => "kafkacrypto=debug,info",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));

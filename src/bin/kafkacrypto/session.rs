@@ -120,12 +120,12 @@ pub(crate) fn broker(error: &TransportError) -> Failure {
 #[cfg(feature = "kafka")]
 fn transport(config: &NodeConfig, servers: &str) -> Result<Arc<dyn Transport>, Failure> {
     use kafkacrypto::store::config::KafkaUse;
-    use kafkacrypto::transport::{KafkaOptions, rskafka::Rskafka};
+    use kafkacrypto::transport::kafka::Kafka;
     let mut settings = config.kafka(KafkaUse::Producer, false).map_err(Failure::configuration)?;
     settings.extend(config.kafka(KafkaUse::Consumer, false).map_err(Failure::configuration)?);
     settings.insert("bootstrap_servers".to_owned(), servers.to_owned());
-    let (options, _) = KafkaOptions::from_settings(&settings).map_err(Failure::configuration)?;
-    Ok(Arc::new(Rskafka::lazy(options)))
+    let (kafka, _) = Kafka::from_settings(&settings).map_err(Failure::configuration)?;
+    Ok(Arc::new(kafka))
 }
 
 #[cfg(not(feature = "kafka"))]
@@ -136,8 +136,8 @@ fn transport(_config: &NodeConfig, _servers: &str) -> Result<Arc<dyn Transport>,
 /// The way to a broker by its address alone, in the clear.
 #[cfg(feature = "kafka")]
 pub(crate) fn plain(servers: &str) -> Result<Arc<dyn Transport>, Failure> {
-    use kafkacrypto::transport::{KafkaOptions, rskafka::Rskafka};
-    Ok(Arc::new(Rskafka::lazy(KafkaOptions::new(servers.split(',')))))
+    use kafkacrypto::{kafka::Config, transport::kafka::Kafka};
+    Ok(Arc::new(Kafka::lazy(Config::new(servers.split(','))).map_err(Failure::configuration)?))
 }
 
 #[cfg(not(feature = "kafka"))]

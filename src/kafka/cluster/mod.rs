@@ -5,6 +5,7 @@
 //!
 //! It owns no bytes: requests and responses pass through.
 
+mod attempts;
 pub(in crate::kafka) mod backoff;
 mod coordinators;
 mod link;
@@ -23,6 +24,7 @@ use kafka_protocol::messages::{FindCoordinatorRequest, MetadataRequest, TopicNam
 use kafka_protocol::protocol::{Request, StrBytes};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use attempts::Attempts;
 use backoff::Backoff;
 use coordinators::Coordinators;
 use peers::{Peer, Peers};
@@ -207,10 +209,16 @@ impl Client {
         }
     }
 
-    /// All topics, and all brokers.
+    /// All topics, and all brokers; tried again until the deadline.
     pub(in crate::kafka) async fn topics(&self, deadline: Instant) -> Result<Arc<Metadata>, Error> {
-        let asked = now();
-        let metadata = self.ask(None, deadline).await?;
+        let mut attempts = Attempts::new(self.config().times(), deadline);
+        let (metadata, asked) = loop {
+            let asked = now();
+            match self.ask(None, deadline).await {
+                Ok(metadata) => break (metadata, asked),
+                Err(error) => attempts.again(error).await?,
+            }
+        };
         self.known().listed(metadata.topics.clone(), asked, now());
         Ok(Arc::new(metadata))
     }

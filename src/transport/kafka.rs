@@ -1,0 +1,418 @@
+//! Apache Kafka by way of [our own client](crate::kafka): the transport that is used when nothing else is said.
+//!
+//! # What to know
+//!
+//! - At most two connections to each broker, however many partitions; what several calls fetch is asked for in one
+//!   request. What is followed is read ahead, up to a bound.
+//! - Reads what is committed: records of aborted transactions are never seen. A batch that can't be read is passed over
+//!   and reported in [`Batch::skipped`].
+//! - [`produce`](Transport::produce) is idempotent: it tries again by itself, and a lost acknowledgement makes no
+//!   duplicate. After an error with [`TransportError::may_have_arrived`] the broker may have the records; who sends
+//!   them again may double them.
+//! - Topics are created with the broker's defaults for everything but the number of partitions.
+//!
+//! It keeps no position beyond what it reads ahead, creates no topic by asking for it, and owns no bytes. Connections
+//! belong to the tokio runtime that they were made on: use one transport on one runtime.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    Batch, BoxFuture, Created, FetchFrom, Fetched, OffsetAt, Outgoing, Record, Skipped, TopicInfo, Transport,
+    TransportError, TransportErrorKind as Kind,
+};
+use crate::kafka::record::Header;
+use crate::kafka::{
+    self, Client, Config, Corrupt, Delivery, Error, ErrorKind, FetchError, Isolation, Most, NewTopic, OffsetAt as At,
+    Producer, ProducerConfig, ProducerRecord, Reader, ReaderConfig, Start, TopicPartition,
+};
+
+/// A way to an Apache Kafka cluster. Clones share their connections.
+#[derive(Clone)]
+pub struct Kafka {
+    shared: Arc<Shared>,
+}
+
+impl Kafka {
+    /// Connects, trying again until the time is over unless the broker refuses our credentials.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// use std::time::Duration;
+    /// use kafkacrypto::kafka::Config;
+    /// use kafkacrypto::transport::{TransportErrorKind, kafka::Kafka};
+    ///
+    /// let nobody_there = Config::new(["127.0.0.1:1"]);
+    /// let error = Kafka::connect(nobody_there, Duration::from_millis(100)).await.unwrap_err();
+    /// assert_eq!(error.kind(), TransportErrorKind::Unreachable);
+    /// # });
+    /// ```
+    pub async fn connect(config: Config, within: Duration) -> Result<Self, TransportError> {
+        let what = format!("can't connect to {}", config.bootstrap().join(","));
+        let kafka = Self::lazy(config)?;
+        kafka.shared.client.describe(Some(&[]), within).await.map_err(|error| failed(&what, error))?;
+        Ok(kafka)
+    }
+
+    /// Connects when the first call needs it. Fails when the settings can't be used.
+    pub fn lazy(config: Config) -> Result<Self, TransportError> {
+        let client = Client::new(config).map_err(|error| failed("can't use the Kafka settings", error))?;
+        Ok(Self::over(&client))
+    }
+
+    /// Over the connections of a client.
+    pub fn over(client: &Client) -> Self {
+        let producer = Producer::new(client, ProducerConfig::new());
+        let (idle, sweeping) = (Mutex::default(), AtomicBool::new(false));
+        let shared = Shared { client: client.clone(), producer, idle, sweeping };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// From the settings of a config, with kafka-python's names. Also returns a warning for each name that is ignored.
+    pub fn from_settings(settings: &BTreeMap<String, String>) -> Result<(Self, Vec<String>), TransportError> {
+        let unusable = |error| failed("can't use the Kafka settings", error);
+        let (config, warnings) = Config::from_settings(settings).map_err(unusable)?;
+        Ok((Self::lazy(config)?, warnings))
+    }
+}
+
+impl fmt::Debug for Kafka {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kafka").field("client", &self.shared.client).finish_non_exhaustive()
+    }
+}
+
+impl Transport for Kafka {
+    fn topics(&self, within: Duration) -> BoxFuture<'_, Result<Vec<TopicInfo>, TransportError>> {
+        Box::pin(async move {
+            let cluster = self.shared.client.describe(None, within).await;
+            let cluster = cluster.map_err(|error| failed("can't list the topics", error))?;
+            let shown = cluster.topics.into_iter().filter(|topic| !topic.internal && topic.error.is_none());
+            Ok(shown.map(|topic| TopicInfo { partitions: numbers(&topic), name: topic.name }).collect())
+        })
+    }
+
+    fn partitions<'a>(
+        &'a self,
+        topic: &'a str,
+        within: Duration,
+    ) -> BoxFuture<'a, Result<Option<Vec<i32>>, TransportError>> {
+        Box::pin(async move {
+            let unseen = |error| failed(&about("look for", topic), error);
+            let cluster = self.shared.client.describe(Some(&[topic]), within).await.map_err(unseen)?;
+            match cluster.topics.into_iter().next() {
+                Some(kafka::TopicInfo { error: Some(error), .. }) => Err(unseen(error)),
+                found => Ok(found.map(|topic| numbers(&topic))),
+            }
+        })
+    }
+
+    fn create_topic<'a>(
+        &'a self,
+        topic: &'a str,
+        partitions: i32,
+        within: Duration,
+    ) -> BoxFuture<'a, Result<Created, TransportError>> {
+        Box::pin(async move {
+            let wanted = NewTopic::new(topic).partitions(partitions);
+            match self.shared.client.create_topic(&wanted, within).await {
+                Ok(kafka::Created::New) => Ok(Created::New),
+                Ok(kafka::Created::Existed) => Ok(Created::Existed),
+                Err(error) => Err(failed(&about("create", topic), error)),
+            }
+        })
+    }
+
+    fn produce<'a>(
+        &'a self,
+        topic: &'a str,
+        partition: i32,
+        records: Vec<Outgoing>,
+        within: Duration,
+    ) -> BoxFuture<'a, Result<Vec<i64>, TransportError>> {
+        Box::pin(async move {
+            let what = || about_partition("write to", topic, partition);
+            let sent = self.shared.produce(topic, partition, records, within);
+            match timeout_at(Instant::now() + within, sent).await {
+                Ok(result) => result.map_err(|error| failed(&what(), error)),
+                Err(_) => Err(TransportError::new(Kind::TimedOut, format!("{}: no answer within {within:?}", what()))),
+            }
+        })
+    }
+
+    fn fetch<'a>(
+        &'a self,
+        from: &'a [FetchFrom],
+        max_bytes: i32,
+        wait: Duration,
+        within: Duration,
+    ) -> BoxFuture<'a, Result<Vec<Fetched>, TransportError>> {
+        Box::pin(async move {
+            let place = |from: &FetchFrom| TopicPartition::new(from.topic.clone(), from.partition);
+            let wanted: Vec<_> = from.iter().map(|from| (place(from), Start::Offset(from.offset))).collect();
+            let most = Most::default().bytes_each(usize::try_from(max_bytes).unwrap_or_default().max(1));
+            let mut lent = self.shared.lend(from);
+            let Some(reader) = &mut lent.reader else { return Ok(Vec::new()) };
+            let fetched = reader.fetch(&wanted, most, wait, within).await;
+            Ok(fetched.into_iter().map(one).collect())
+        })
+    }
+
+    fn offset<'a>(
+        &'a self,
+        topic: &'a str,
+        partition: i32,
+        at: OffsetAt,
+        within: Duration,
+    ) -> BoxFuture<'a, Result<i64, TransportError>> {
+        Box::pin(async move {
+            let at = match at {
+                OffsetAt::Earliest => At::Earliest,
+                OffsetAt::Latest => At::Latest,
+                OffsetAt::Time(ms) => At::Time(ms.max(0)),
+            };
+            let place = TopicPartition::new(topic, partition);
+            let found = self.shared.client.offset(&place, at, Isolation::Committed, within).await;
+            found.map_err(|error| failed(&about_partition("ask for an offset of", topic, partition), error))
+        })
+    }
+}
+
+struct Shared {
+    client: Client,
+    producer: Producer,
+    /// Readers that nobody uses now; what they have read ahead is for whoever asks for the same again.
+    idle: Mutex<Vec<Idle>>,
+    /// Whether a task runs that drops readers which nobody has used for long.
+    sweeping: AtomicBool,
+}
+
+impl Shared {
+    async fn produce(
+        &self,
+        topic: &str,
+        partition: i32,
+        records: Vec<Outgoing>,
+        within: Duration,
+    ) -> Result<Vec<i64>, Error> {
+        let topic: Arc<str> = topic.into();
+        let mut deliveries: Vec<Delivery> = Vec::with_capacity(records.len());
+        for record in records {
+            deliveries.push(self.producer.send_within(to_send(&topic, partition, record), within).await?);
+        }
+        let mut offsets = Vec::with_capacity(deliveries.len());
+        for delivery in deliveries {
+            let unknown = || Error::new(ErrorKind::TimedOut, "the broker has the records and doesn't know where");
+            offsets.push(delivery.await?.offset.ok_or_else(unknown)?);
+        }
+        Ok(offsets)
+    }
+
+    /// The reader that has read ahead most of what is wanted, or a new one.
+    fn lend(self: &Arc<Self>, from: &[FetchFrom]) -> Lent {
+        let places: Places = from.iter().map(|from| (from.topic.clone(), from.partition)).collect();
+        let mut idle = lock(&self.idle);
+        let common = |idle: &Idle| idle.places.intersection(&places).count();
+        let best = (0..idle.len()).max_by_key(|index| idle.get(*index).map_or(0, common));
+        let best = best.filter(|index| idle.get(*index).is_some_and(|idle| common(idle) > 0 || places.is_empty()));
+        let reader = best.map(|index| idle.swap_remove(index).reader);
+        drop(idle);
+        let config = || ReaderConfig::default().corrupt(Corrupt::Skip);
+        let reader = reader.unwrap_or_else(|| Reader::new(&self.client, config()));
+        Lent { reader: Some(reader), places, shared: self.clone() }
+    }
+
+    /// Drops readers that nobody has used for long, as long as there are any.
+    async fn sweep(shared: Weak<Self>) {
+        loop {
+            tokio::time::sleep(FORGOTTEN).await;
+            let Some(shared) = shared.upgrade() else { return };
+            let mut idle = lock(&shared.idle);
+            idle.retain(|idle| idle.since.elapsed() < FORGOTTEN);
+            if idle.is_empty() {
+                shared.sweeping.store(false, Ordering::Relaxed);
+                return;
+            }
+        }
+    }
+}
+
+/// A reader that a call uses. It goes back however the call ends, since what it has read ahead isn't lost with the call.
+struct Lent {
+    reader: Option<Reader>,
+    places: Places,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let Some(reader) = self.reader.take() else { return };
+        let idle = Idle { reader, places: std::mem::take(&mut self.places), since: Instant::now() };
+        lock(&self.shared.idle).push(idle);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current()
+            && !self.shared.sweeping.swap(true, Ordering::Relaxed)
+        {
+            runtime.spawn(Shared::sweep(Arc::downgrade(&self.shared)));
+        }
+    }
+}
+
+/// Topics and partitions.
+type Places = BTreeSet<(Arc<str>, i32)>;
+
+struct Idle {
+    reader: Reader,
+    places: Places,
+    since: Instant,
+}
+
+fn numbers(topic: &kafka::TopicInfo) -> Vec<i32> {
+    topic.partitions.iter().map(|partition| partition.number).collect()
+}
+
+/// What one partition answered.
+fn one(fetched: kafka::Fetched) -> Fetched {
+    let kafka::Fetched { topic, partition, records, next, end, skipped, error } = fetched;
+    let result = match error {
+        Some(error) if records.is_empty() && skipped.is_empty() => Err(unreadable(&error)),
+        // What is behind the records comes out again when they have been passed.
+        _ => Ok(Batch {
+            records: records.into_iter().map(|record| received(&topic, partition, record)).collect(),
+            next,
+            end,
+            skipped: skipped.iter().flat_map(each).collect(),
+        }),
+    };
+    Fetched { topic, partition, result }
+}
+
+fn received(topic: &Arc<str>, partition: i32, record: kafka::record::Record) -> Record {
+    let bytes = |bytes: Bytes| bytes.to_vec();
+    let header = |header: Header| (String::from_utf8_lossy(&header.name).into_owned(), header.value.map(bytes));
+    Record {
+        topic: topic.clone(),
+        partition,
+        offset: record.offset,
+        timestamp_ms: record.timestamp_ms,
+        key: record.key.map(bytes),
+        value: record.value.map(bytes),
+        headers: record.headers.into_iter().map(header).collect(),
+    }
+}
+
+fn to_send(topic: &Arc<str>, partition: i32, record: Outgoing) -> ProducerRecord {
+    let Outgoing { key, value, headers, timestamp_ms } = record;
+    let header = |(name, value): (String, Option<Vec<u8>>)| Header { name: name.into(), value: value.map(Bytes::from) };
+    ProducerRecord {
+        topic: topic.clone(),
+        partition: Some(partition),
+        key: key.map(Bytes::from),
+        value: value.map(Bytes::from),
+        headers: headers.into_iter().map(header).collect(),
+        timestamp_ms: Some(timestamp_ms),
+    }
+}
+
+/// Each offset of what was passed over. A broken batch may claim any number of them; the last one that is listed then
+/// says so.
+fn each(skipped: &kafka::Skipped) -> impl Iterator<Item = Skipped> + use<> {
+    let kafka::Skipped { first, last, reason } = skipped.clone();
+    let listed = last.min(first.saturating_add(MOST_LISTED));
+    (first..=listed).map(move |offset| {
+        let more = (offset == listed && listed < last).then(|| format!(" (and all up to offset {last})"));
+        Skipped { offset, reason: format!("{reason}{}", more.unwrap_or_default()) }
+    })
+}
+
+fn unreadable(error: &FetchError) -> TransportError {
+    let kind = match error {
+        FetchError::OutOfRange { .. } | FetchError::Truncated { .. } | FetchError::Recreated { .. } => {
+            Kind::OffsetOutOfRange
+        }
+        FetchError::Corrupt { .. } => Kind::Corrupt,
+        FetchError::NoSuchPartition { .. } => Kind::UnknownTopic,
+        FetchError::Failed { error, partition } => return failed(&format!("can't read {partition}"), error.clone()),
+    };
+    TransportError::new(kind, error.to_string())
+}
+
+fn failed(what: &str, error: Error) -> TransportError {
+    let kind = match error.kind() {
+        // What may have arrived is told apart, whatever else is known.
+        ErrorKind::Unreachable | ErrorKind::Disconnected | ErrorKind::TimedOut if error.may_have_arrived() => {
+            Kind::TimedOut
+        }
+        ErrorKind::Unreachable | ErrorKind::Disconnected => Kind::Unreachable,
+        ErrorKind::TimedOut => Kind::TimedOut,
+        ErrorKind::Config | ErrorKind::Unsupported | ErrorKind::NotKafka => Kind::Unsupported,
+        ErrorKind::UnknownTopic => Kind::UnknownTopic,
+        ErrorKind::OffsetOutOfRange => Kind::OffsetOutOfRange,
+        ErrorKind::NotAuthorised => Kind::NotAuthorised,
+        ErrorKind::Authentication => Kind::Authentication,
+        ErrorKind::TooLarge => Kind::TooLarge,
+        ErrorKind::Corrupt => Kind::Corrupt,
+        ErrorKind::Closed => Kind::Closed,
+        _ => match error.code() {
+            Some(
+                INVALID_TOPIC | INVALID_PARTITIONS | INVALID_CONFIG | INVALID_REQUEST | INVALID_TIMESTAMP
+                | INVALID_RECORD,
+            ) => Kind::Unsupported,
+            _ => Kind::Other,
+        },
+    };
+    TransportError::new(kind, format!("{what}: {}", error.message()))
+}
+
+fn about(what: &str, topic: &str) -> String {
+    format!("can't {what} topic \"{}\"", topic.escape_debug())
+}
+
+fn about_partition(what: &str, topic: &str, partition: i32) -> String {
+    format!("{}, partition {partition}", about(what, topic))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+const INVALID_TOPIC: i16 = 17;
+const INVALID_TIMESTAMP: i16 = 32;
+const INVALID_PARTITIONS: i16 = 37;
+const INVALID_CONFIG: i16 = 40;
+const INVALID_REQUEST: i16 = 42;
+const INVALID_RECORD: i16 = 87;
+/// After so long without use a reader and what it has read ahead are dropped.
+const FORGOTTEN: Duration = Duration::from_secs(60);
+/// So many offsets of one broken batch are listed.
+const MOST_LISTED: i64 = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_passed_over_is_listed_up_to_a_bound() {
+        let skipped = |first, last| kafka::Skipped { first, last, reason: "bad".to_owned() };
+        let few: Vec<_> = each(&skipped(3, 4)).collect();
+        assert_eq!(few, [Skipped { offset: 3, reason: "bad".into() }, Skipped { offset: 4, reason: "bad".into() }]);
+        let many: Vec<_> = each(&skipped(0, i64::MAX)).collect();
+        assert_eq!(many.len(), 10_001);
+        assert!(many[10_000].reason.ends_with("up to offset 9223372036854775807)"));
+    }
+
+    #[test]
+    fn what_may_have_arrived_stays_told() {
+        let error = |kind| failed("can't", Error::new(kind, "x"));
+        assert!(error(ErrorKind::Disconnected).may_have_arrived());
+        assert!(error(ErrorKind::TimedOut).may_have_arrived());
+        assert_eq!(error(ErrorKind::Unreachable).kind(), Kind::Unreachable);
+        assert_eq!(failed("can't", Error::from_code(17, "x")).kind(), Kind::Unsupported);
+        assert_eq!(failed("can't", Error::from_code(19, "x")).kind(), Kind::Other);
+    }
+}

@@ -8,6 +8,8 @@
 
 mod consumer;
 mod error;
+#[cfg(feature = "kafka")]
+mod group;
 mod partitioner;
 mod producer;
 #[cfg(test)]
@@ -15,5 +17,7 @@ mod testing;
 
 pub use consumer::{Consumer, ConsumerOptions, ConsumerRecord, OutOfRange, Start};
 pub use error::{ReadError, SendError};
+#[cfg(feature = "kafka")]
+pub use group::GroupConsumer;
 pub use partitioner::{Partitioning, murmur2, partition_of};
 pub use producer::{Delivery, Producer, ProducerOptions, ProducerRecord, Queued};

@@ -30,7 +30,7 @@ use super::{
 use crate::kafka::record::Header;
 use crate::kafka::{
     self, Client, Config, Corrupt, Delivery, Error, ErrorKind, FetchError, Isolation, Most, NewTopic, OffsetAt as At,
-    Producer, ProducerConfig, ProducerRecord, Reader, ReaderConfig, Start, TopicPartition,
+    Producer, ProducerConfig, ProducerRecord, Reader, ReaderConfig, Settings, Start, TopicPartition,
 };
 
 /// A way to an Apache Kafka cluster. Clones share their connections.
@@ -68,7 +68,12 @@ impl Kafka {
 
     /// Over the connections of a client.
     pub fn over(client: &Client) -> Self {
-        let producer = Producer::new(client, ProducerConfig::new());
+        Self::producing_as(client, ProducerConfig::new())
+    }
+
+    /// Over the connections of a client, with a producer of this kind.
+    pub fn producing_as(client: &Client, config: ProducerConfig) -> Self {
+        let producer = Producer::new(client, config);
         let (idle, sweeping) = (Mutex::default(), AtomicBool::new(false));
         let shared = Shared { client: client.clone(), producer, idle, sweeping };
         Self { shared: Arc::new(shared) }
@@ -77,8 +82,10 @@ impl Kafka {
     /// From the settings of a config, with kafka-python's names. Also returns a warning for each name that is ignored.
     pub fn from_settings(settings: &BTreeMap<String, String>) -> Result<(Self, Vec<String>), TransportError> {
         let unusable = |error| failed("can't use the Kafka settings", error);
-        let (config, warnings) = Config::from_settings(settings).map_err(unusable)?;
-        Ok((Self::lazy(config)?, warnings))
+        let settings = Settings::new(settings).map_err(unusable)?;
+        let (config, producer) = (settings.client().map_err(unusable)?, settings.producer().map_err(unusable)?);
+        let client = Client::new(config).map_err(unusable)?;
+        Ok((Self::producing_as(&client, producer), settings.warnings().to_vec()))
     }
 }
 
@@ -343,7 +350,17 @@ fn unreadable(error: &FetchError) -> TransportError {
 }
 
 fn failed(what: &str, error: Error) -> TransportError {
-    let kind = match error.kind() {
+    TransportError::new(kind_of(&error), format!("{what}: {}", error.message()))
+}
+
+impl From<Error> for TransportError {
+    fn from(error: Error) -> Self {
+        Self::new(kind_of(&error), error.message())
+    }
+}
+
+fn kind_of(error: &Error) -> Kind {
+    match error.kind() {
         // What may have arrived is told apart, whatever else is known.
         ErrorKind::Unreachable | ErrorKind::Disconnected | ErrorKind::TimedOut if error.may_have_arrived() => {
             Kind::TimedOut
@@ -365,8 +382,7 @@ fn failed(what: &str, error: Error) -> TransportError {
             ) => Kind::Unsupported,
             _ => Kind::Other,
         },
-    };
-    TransportError::new(kind, format!("{what}: {}", error.message()))
+    }
 }
 
 fn about(what: &str, topic: &str) -> String {

@@ -85,9 +85,54 @@ impl Part {
     }
 }
 
+/// A setting: `name=value`.
+pub(crate) fn setting(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("give name=value, such as security.protocol=SSL")?;
+    Ok((name.trim().to_owned(), value.to_owned()))
+}
+
+/// A header: `name=value`; without `=` its value is null.
+pub(crate) fn header(text: &str) -> Result<(String, Option<Vec<u8>>), String> {
+    Ok(match text.split_once('=') {
+        Some((name, value)) => (name.to_owned(), Some(value.as_bytes().to_vec())),
+        None => (text.to_owned(), None),
+    })
+}
+
+/// Which offset of which partition: `topic:partition:milliseconds`.
+pub(crate) fn query(text: &str) -> Option<(&str, i32, i64)> {
+    let (rest, time) = text.rsplit_once(':')?;
+    let (topic, partition) = rest.rsplit_once(':')?;
+    Some((topic, partition.parse().ok()?, time.parse().ok()?))
+}
+
+/// Where to start, or where to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offset {
+    Start(Start),
+    /// Where the group left off.
+    Stored,
+    /// Before the first record of this time or later.
+    StopBefore(i64),
+}
+
+/// `beginning`, `end`, `stored`, an offset, `-N` from the end, `s@TIME` and `e@TIME` in milliseconds since 1970.
+pub(crate) fn offset(text: &str) -> Result<Offset, String> {
+    match (text, text.strip_prefix("e@")) {
+        ("stored", _) => Ok(Offset::Stored),
+        (_, Some(time)) => time.parse().map(Offset::StopBefore).map_err(|_| unknown(text)),
+        _ => start(text).map(Offset::Start),
+    }
+}
+
+fn unknown(text: &str) -> String {
+    let known = "beginning, end, stored, N, -N, s@MILLISECONDS or e@MILLISECONDS";
+    format!("`{}` is no offset; give {known}", text.escape_debug())
+}
+
 /// Where to start: `beginning`, `end`, an offset, `-N` from the end, `s@TIME` in milliseconds since 1970.
-pub(crate) fn start(text: &str) -> Result<Start, String> {
-    let unknown = || format!("`{}` is no offset; give beginning, end, N, -N or s@MILLISECONDS", text.escape_debug());
+fn start(text: &str) -> Result<Start, String> {
+    let unknown = || unknown(text);
     if let Some(time) = text.strip_prefix("s@") {
         return time.parse().map(Start::Time).map_err(|_| unknown());
     }
@@ -97,7 +142,6 @@ pub(crate) fn start(text: &str) -> Result<Start, String> {
     match text {
         "beginning" => Ok(Start::Beginning),
         "end" => Ok(Start::End),
-        "stored" => Err("nothing is stored: there are no consumer groups; give an offset".to_owned()),
         offset => offset.parse().map(Start::Offset).map_err(|_| unknown()),
     }
 }
@@ -185,6 +229,18 @@ mod tests {
         assert_eq!(start("-5"), Ok(Start::Tail(5)));
         assert_eq!(start("5"), Ok(Start::Offset(5)));
         assert_eq!(start("s@1700000000000"), Ok(Start::Time(1_700_000_000_000)));
-        assert!(start("soon").is_err() && start("stored").unwrap_err().contains("consumer groups"));
+        assert_eq!(offset("stored"), Ok(Offset::Stored));
+        assert_eq!(offset("e@1700000000000"), Ok(Offset::StopBefore(1_700_000_000_000)));
+        assert!(offset("soon").is_err() && offset("e@").unwrap_err().contains("e@MILLISECONDS"));
+    }
+
+    #[test]
+    fn pairs_are_split_once() {
+        assert_eq!(setting("a.b=c=d"), Ok(("a.b".to_owned(), "c=d".to_owned())));
+        assert!(setting("a").is_err());
+        assert_eq!(header("n=v"), Ok(("n".to_owned(), Some(b"v".to_vec()))));
+        assert_eq!(header("n"), Ok(("n".to_owned(), None)));
+        assert_eq!(query("a:b:3:17"), Some(("a:b", 3, 17)));
+        assert_eq!(query("a:x:17"), None);
     }
 }

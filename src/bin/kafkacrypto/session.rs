@@ -5,6 +5,8 @@ use std::time::Duration;
 use clap::Args;
 use kafkacrypto::chain::{self, Ask, ChainError, TrustLists, Usage};
 use kafkacrypto::error::Error;
+#[cfg(feature = "kafka")]
+use kafkacrypto::kafka::{Client, Settings};
 use kafkacrypto::runtime::{List, Node, NodeFiles, OpenOptions};
 use kafkacrypto::store::config::NodeConfig;
 use kafkacrypto::topic::Root;
@@ -12,16 +14,20 @@ use kafkacrypto::transport::{Transport, TransportError, TransportErrorKind};
 
 use crate::clock;
 use crate::failure::Failure;
+use crate::kcat;
 
 /// Which node a command works as.
 #[derive(Args)]
 pub(crate) struct NodeArgs {
     /// The node's config
     #[arg(short, long, value_name = "NODE.config")]
-    node: PathBuf,
+    node: Option<PathBuf>,
     /// Kafka brokers, separated by commas [default: those in the config]
     #[arg(short, long, value_name = "HOST:PORT,…")]
     bootstrap: Option<String>,
+    /// A Kafka setting, over what the config says: kafka-python's names, or librdkafka's
+    #[arg(short = 'X', value_name = "NAME=VALUE", value_parser = kcat::setting)]
+    settings: Vec<(String, String)>,
     /// Take a key file and a seed file that others on this machine can read
     #[arg(long)]
     allow_readable_by_others: bool,
@@ -37,17 +43,104 @@ pub(crate) struct Allowed {
 impl NodeArgs {
     /// Opens the node, in the background of this runtime.
     pub(crate) async fn open(&self) -> Result<(Node, Allowed), Failure> {
+        let opened = self.open_with(&[]).await?;
+        Ok((opened.node, opened.allowed))
+    }
+
+    /// The same with more Kafka settings.
+    pub(crate) async fn open_with(&self, more: &[(&str, &str)]) -> Result<Opened, Failure> {
+        let config = self.node.as_ref().ok_or_else(|| Failure::usage("give the node's config: -n NODE.config"))?;
         let mut rng = getrandom::rand_core::UnwrapErr(getrandom::SysRng);
         let options = OpenOptions::default().allow_readable_by_others(self.allow_readable_by_others);
-        let files = NodeFiles::open(&self.node, options, &mut rng).map_err(Error::from)?;
+        let files = NodeFiles::open(config, options, &mut rng).map_err(Error::from)?;
         let allowed = Allowed::of(&files);
-        let mut builder = Node::builder(&self.node).permit_readable_files(self.allow_readable_by_others);
-        if let Some(servers) = &self.bootstrap {
-            builder = builder.transport(transport(files.config(), servers)?);
+        let mut builder = Node::builder(config).permit_readable_files(self.allow_readable_by_others);
+        let mut cluster = None;
+        if self.bootstrap.is_some() || !self.settings.is_empty() || !more.is_empty() {
+            let chosen = self.cluster(Some(files.config()), more)?;
+            builder = builder.transport(chosen.transport()?);
+            cluster = Some(chosen);
         }
         drop(files);
-        Ok((builder.open().await?, allowed))
+        Ok(Opened { node: builder.open().await?, allowed, cluster })
     }
+
+    /// The cluster alone: that of the command line, else that of the config. No node works for it.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn cluster_alone(&self) -> Result<Cluster, Failure> {
+        let config = match &self.node {
+            Some(path) => Some(read_config(path)?),
+            None => None,
+        };
+        self.cluster(config.as_ref(), &[])
+    }
+
+    #[cfg(feature = "kafka")]
+    fn cluster(&self, config: Option<&NodeConfig>, more: &[(&str, &str)]) -> Result<Cluster, Failure> {
+        use kafkacrypto::store::config::KafkaUse;
+        let mut settings = Settings::default();
+        for usage in [KafkaUse::Producer, KafkaUse::Consumer] {
+            for (name, value) in config
+                .map(|config| config.kafka(usage, false))
+                .transpose()
+                .map_err(Failure::configuration)?
+                .unwrap_or_default()
+            {
+                settings.set(&name, &value).map_err(Failure::configuration)?;
+            }
+        }
+        let from_config = settings.warnings().len();
+        let given = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let servers = self.bootstrap.iter().map(|servers| ("bootstrap_servers", servers.as_str()));
+        for (name, value) in servers.chain(given).chain(more.iter().copied()) {
+            settings.set(name, value).map_err(Failure::usage)?;
+        }
+        settings.warnings().iter().skip(from_config).for_each(|warning| eprintln!("kafkacrypto: {warning}"));
+        let client = Client::new(settings.client().map_err(Failure::configuration)?).map_err(Failure::configuration)?;
+        Ok(Cluster { client, settings })
+    }
+
+    #[cfg(not(feature = "kafka"))]
+    fn cluster(&self, _config: Option<&NodeConfig>, _more: &[(&str, &str)]) -> Result<Cluster, Failure> {
+        Err(Failure::usage(NO_KAFKA))
+    }
+}
+
+/// A node that works, and the cluster that it works with if the command line had a say in that.
+pub(crate) struct Opened {
+    pub(crate) node: Node,
+    pub(crate) allowed: Allowed,
+    #[cfg_attr(not(feature = "kafka"), expect(dead_code, reason = "there is none"))]
+    pub(crate) cluster: Option<Cluster>,
+}
+
+/// A Kafka cluster, as the command line and the config describe it.
+pub(crate) struct Cluster {
+    #[cfg(feature = "kafka")]
+    pub(crate) client: Client,
+    #[cfg(feature = "kafka")]
+    pub(crate) settings: Settings,
+}
+
+impl Cluster {
+    #[cfg(feature = "kafka")]
+    fn transport(&self) -> Result<Arc<dyn Transport>, Failure> {
+        let producer = self.settings.producer().map_err(Failure::configuration)?;
+        Ok(Arc::new(kafkacrypto::transport::kafka::Kafka::producing_as(&self.client, producer)))
+    }
+
+    #[cfg(not(feature = "kafka"))]
+    fn transport(&self) -> Result<Arc<dyn Transport>, Failure> {
+        Err(Failure::usage(NO_KAFKA))
+    }
+}
+
+/// A config to look at; nothing of the node is opened.
+#[cfg(feature = "kafka")]
+fn read_config(path: &std::path::Path) -> Result<NodeConfig, Failure> {
+    let unreadable = |error: &dyn std::fmt::Display| Failure::configuration(format!("{}: {error}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| unreadable(&error))?;
+    NodeConfig::parse(&text).map_err(|error| unreadable(&error))
 }
 
 impl Allowed {
@@ -116,23 +209,6 @@ pub(crate) fn broker(error: &TransportError) -> Failure {
     Failure::new(code, error)
 }
 
-/// A way to the brokers that the command line names, with everything else as the config has it.
-#[cfg(feature = "kafka")]
-fn transport(config: &NodeConfig, servers: &str) -> Result<Arc<dyn Transport>, Failure> {
-    use kafkacrypto::store::config::KafkaUse;
-    use kafkacrypto::transport::kafka::Kafka;
-    let mut settings = config.kafka(KafkaUse::Producer, false).map_err(Failure::configuration)?;
-    settings.extend(config.kafka(KafkaUse::Consumer, false).map_err(Failure::configuration)?);
-    settings.insert("bootstrap_servers".to_owned(), servers.to_owned());
-    let (kafka, _) = Kafka::from_settings(&settings).map_err(Failure::configuration)?;
-    Ok(Arc::new(kafka))
-}
-
-#[cfg(not(feature = "kafka"))]
-fn transport(_config: &NodeConfig, _servers: &str) -> Result<Arc<dyn Transport>, Failure> {
-    Err(Failure::usage(NO_KAFKA))
-}
-
 /// The way to a broker by its address alone, in the clear.
 #[cfg(feature = "kafka")]
 pub(crate) fn plain(servers: &str) -> Result<Arc<dyn Transport>, Failure> {
@@ -146,6 +222,6 @@ pub(crate) fn plain(_servers: &str) -> Result<Arc<dyn Transport>, Failure> {
 }
 
 #[cfg(not(feature = "kafka"))]
-const NO_KAFKA: &str = "this program was built without a Kafka client; build it with the feature `kafka`";
+pub(crate) const NO_KAFKA: &str = "this program was built without a Kafka client; build it with the feature `kafka`";
 /// How long a broker may take to show that it is there.
 pub(crate) const CONNECT: Duration = Duration::from_secs(10);

@@ -86,17 +86,17 @@ impl Lane {
 }
 
 /// Until when keys are waited for: each for the same time from when its first record was met, in whichever partition.
-pub(super) struct Patience {
+pub(in crate::client) struct Patience {
     wait: Duration,
     until: Mutex<HashMap<KeyIndex, Instant>>,
 }
 
 impl Patience {
-    pub(super) fn new(wait: Duration) -> Self {
+    pub(in crate::client) fn new(wait: Duration) -> Self {
         Self { wait, until: Mutex::default() }
     }
 
-    async fn wait(&self, message: &mut Message) {
+    pub(in crate::client) async fn wait(&self, message: &mut Message) {
         if !message.is_possibly_decryptable() {
             return;
         }

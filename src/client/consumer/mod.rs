@@ -19,6 +19,9 @@ use tokio::task::JoinHandle;
 
 pub use options::{ConsumerOptions, OutOfRange, Start};
 
+#[cfg(feature = "kafka")]
+pub(in crate::client) use lane::Patience;
+
 use lane::Item;
 use reader::Reader;
 
@@ -44,8 +47,8 @@ use crate::transport::{Headers, Transport};
 ///
 /// # Positions
 ///
-/// There are no consumer groups, and nothing is committed: keep the last offset of each partition where you keep the
-/// results, and go on with [`ConsumerOptions::partition_from`].
+/// Nothing is committed: keep the last offset of each partition where you keep the results, and go on with
+/// [`ConsumerOptions::partition_from`]. [`GroupConsumer`](super::GroupConsumer) reads as a member of a consumer group.
 ///
 /// Dropping it ends all its work. It must be made inside a tokio runtime.
 ///

@@ -19,7 +19,8 @@ pub struct ConsumerOptions {
     pub(super) starts: BTreeMap<i32, Start>,
     pub(super) out_of_range: OutOfRange,
     pub(super) stop_at_end: bool,
-    pub(super) wait_for_keys: Option<Duration>,
+    pub(super) stop_before: Option<i64>,
+    pub(in crate::client) wait_for_keys: Option<Duration>,
     pub(super) buffer_bytes: usize,
     pub(super) notice_partitions: Duration,
     pub(super) request_timeout: Duration,
@@ -63,6 +64,7 @@ impl ConsumerOptions {
             starts: BTreeMap::new(),
             out_of_range: OutOfRange::Beginning,
             stop_at_end: false,
+            stop_before: None,
             wait_for_keys: None,
             buffer_bytes: 64 * 1024 * 1024,
             notice_partitions: Duration::from_secs(60),
@@ -99,6 +101,15 @@ impl ConsumerOptions {
         self
     }
 
+    /// Whether to end before the first record of this time (milliseconds since 1970) or later; where there is none yet,
+    /// at the end that the partition had when reading started.
+    #[must_use]
+    pub fn stop_before(mut self, timestamp_ms: i64) -> Self {
+        self.stop_before = Some(timestamp_ms);
+        self.stop_at_end = true;
+        self
+    }
+
     /// How long the first record of an unknown key waits for that key; unless set, as long as the node's config says
     /// (`deser_initial_wait_intervals` times `deser_wait_interval`), which is 10 seconds if it says nothing. Those behind it in the partition wait with it. Later records of a key that
     /// didn't come don't wait. Zero: nothing ever waits.
@@ -130,7 +141,7 @@ impl ConsumerOptions {
     }
 
     /// The same, with what the node's config says where nothing was said yet.
-    pub(super) fn or_as(mut self, settings: &NodeSettings) -> Self {
+    pub(in crate::client) fn or_as(mut self, settings: &NodeSettings) -> Self {
         let wait = settings.deser_wait_interval.saturating_mul(settings.deser_initial_wait_intervals);
         self.wait_for_keys.get_or_insert(wait);
         self

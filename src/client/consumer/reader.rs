@@ -140,8 +140,9 @@ impl Reader {
             track.busy = true;
             let Some(next) = track.next else {
                 let (transport, topic, start) = (transport.clone(), topic.clone(), track.start);
+                let stop = self.options.stop_before;
                 self.calls.spawn(async move {
-                    Answer::Located(partition, locate(&*transport, &topic, partition, start, within).await)
+                    Answer::Located(partition, locate(&*transport, &topic, partition, start, stop, within).await)
                 });
                 continue;
             };
@@ -250,7 +251,7 @@ impl Reader {
             return self.out_of_range(partition);
         }
         if self.options.stop_at_end && track.stop.is_none() {
-            track.stop = Some(bounds.end);
+            track.stop = Some(bounds.stop);
         }
         if let Some(offset) = track.lost.take() {
             let report =

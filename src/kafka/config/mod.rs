@@ -6,6 +6,7 @@ mod librdkafka;
 mod names;
 mod security;
 mod settings;
+mod uses;
 
 use std::time::Duration;
 

@@ -132,7 +132,7 @@ pub(super) const NAMES: &[Name] = &[
     consumer("max_partition_fetch_bytes", "bytes of a partition in one answer (1048576)"),
     consumer("fetch_max_bytes", "bytes that are read ahead"),
     consumer("max_poll_records", "records that are handed out at once"),
-    consumer("fetch_max_wait_ms", "how long a broker may hold back an answer when there is nothing to read (500)"),
+    ignored("fetch_max_wait_ms", "a record is answered at once, however long the broker may wait for one"),
     fixed("fetch_min_bytes", &["1"], "an answer is sent as soon as there is a record"),
     fixed("check_crcs", &["true"], "checksums are always checked"),
     fixed("exclude_internal_topics", &["true"], "no subscription by pattern finds internal topics"),

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 pub use options::ConsumerConfig;
 pub use subscription::Subscription;
 
-use super::fetch::{Fetched, Most, OffsetAt, Reader, Reset, Start, TopicPartition};
+use super::fetch::{Fetched, Most, OffsetAt, Reader, Reset, Standing, Start, TopicPartition};
 use super::group::{Change, Committed, Identity, Member};
 use super::{Client, Error, ErrorKind};
 
@@ -135,7 +135,7 @@ impl Consumer {
     /// What ends the membership: no right to the group, a wrong password, another member with our `group_instance_id`.
     /// Trouble of single partitions is in their [`Fetched::error`].
     pub async fn poll(&mut self, wait: Duration) -> Result<Vec<Fetched>, Error> {
-        self.poll_most(Most::default(), wait).await
+        self.poll_most(self.config.most, wait).await
     }
 
     /// The same with a bound on how much.
@@ -187,6 +187,17 @@ impl Consumer {
         self.client.commit_as(group.id(), &identity, offsets, self.config.within).await
     }
 
+    /// What has been handed out and isn't known to be committed: the offset after it, for each partition.
+    #[must_use]
+    pub fn handed(&self) -> &BTreeMap<TopicPartition, Committed> {
+        &self.handed
+    }
+
+    /// Commits nothing of what has been handed out until more is.
+    pub fn forget_handed(&mut self) {
+        self.handed.clear();
+    }
+
     /// Goes on elsewhere in a partition that it reads.
     pub fn seek(&mut self, partition: &TopicPartition, start: Start) {
         self.handed.remove(partition);
@@ -207,6 +218,14 @@ impl Consumer {
     #[must_use]
     pub fn positions(&self) -> BTreeMap<TopicPartition, Option<i64>> {
         self.reader.standings().into_iter().map(|(partition, standing)| (partition, standing.next)).collect()
+    }
+
+    /// Whether it reads partitions, and has handed out all that they had when a broker last said so.
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        let standings = self.reader.standings();
+        let at_end = |standing: &Standing| standing.next.zip(standing.end).is_some_and(|(next, end)| next >= end);
+        !standings.is_empty() && standings.iter().all(|(_, standing)| at_end(standing))
     }
 
     /// Commits what is due by time, tells of the partitions, and leaves the group.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::kafka::fetch::ReaderConfig;
+use crate::kafka::fetch::{Most, ReaderConfig};
 use crate::kafka::group::GroupSettings;
 
 /// How a [`Consumer`](super::Consumer) reads, and commits.
@@ -22,6 +22,7 @@ pub struct ConsumerConfig {
     pub(super) reader: ReaderConfig,
     pub(super) auto_commit: Option<Duration>,
     pub(super) within: Duration,
+    pub(super) most: Most,
 }
 
 impl ConsumerConfig {
@@ -34,7 +35,13 @@ impl ConsumerConfig {
     /// Without a group: partitions are assigned, and nothing is committed.
     #[must_use]
     pub fn alone() -> Self {
-        Self { group: None, reader: ReaderConfig::default(), auto_commit: None, within: Duration::from_secs(30) }
+        Self {
+            group: None,
+            reader: ReaderConfig::default(),
+            auto_commit: None,
+            within: Duration::from_secs(30),
+            most: Most::default(),
+        }
     }
 
     /// Sets how records are read; its `reset` is also where partitions start of which the group has committed nothing
@@ -57,6 +64,14 @@ impl ConsumerConfig {
     #[must_use]
     pub fn request_timeout(mut self, within: Duration) -> Self {
         self.within = within;
+        self
+    }
+
+    /// Sets how many records one call of [`Consumer::poll`](super::Consumer::poll) hands out at most (`max_poll_records`;
+    /// no bound at first, but 4 MiB).
+    #[must_use]
+    pub fn max_poll_records(mut self, records: usize) -> Self {
+        self.most.records = records;
         self
     }
 

@@ -4,32 +4,49 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use kafkacrypto::chain::Usage;
+#[cfg(feature = "kafka")]
+use kafkacrypto::client::GroupConsumer;
 use kafkacrypto::client::{Consumer, ConsumerOptions, ConsumerRecord, ReadError, Start};
+#[cfg(feature = "kafka")]
+use kafkacrypto::kafka;
 use kafkacrypto::keyring::Origin;
 use kafkacrypto::keys::KeyIndex;
 use kafkacrypto::message::{Message, State};
 use kafkacrypto::transport::Headers;
+#[cfg(feature = "kafka")]
+use kafkacrypto::transport::TransportError;
 use serde_json::{Map, Value, json};
 
 use crate::failure::Failure;
-use crate::kcat::{self, Delimiter, Format, Part};
+use crate::kcat::{self, Delimiter, Format, Offset, Part};
 use crate::output;
-use crate::session::{self, NodeArgs};
+use crate::session::{self, NodeArgs, Opened};
 
 #[derive(Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct ConsumeArgs {
     #[command(flatten)]
     node: NodeArgs,
-    /// The topic
+    /// The topic; with -L any number of them, with -Q TOPIC:PARTITION:TIME
     #[arg(short, long)]
-    topic: String,
+    topic: Vec<String>,
+    /// Read TOPICS (names, or ^expressions) as a member of this consumer group, and on from where it left off
+    #[arg(short = 'G', value_name = "GROUP", conflicts_with_all = ["topic", "partition"])]
+    group: Option<String>,
+    /// Show brokers, topics and partitions instead (-J as JSON); needs no node where there is -b
+    #[arg(short = 'L', conflicts_with_all = ["group", "query"])]
+    list: bool,
+    /// Show the offset of a time for each -t TOPIC:PARTITION:TIME instead; needs no node where there is -b
+    #[arg(short = 'Q', conflicts_with = "group")]
+    query: bool,
     /// The partition [default: all of them]
     #[arg(short, long, value_parser = clap::value_parser!(i32).range(0..))]
     partition: Option<i32>,
-    /// Where to start: beginning, end, an offset N, -N from the end, or s@MILLISECONDS since 1970
-    #[arg(short, long, allow_hyphen_values = true, value_parser = kcat::start, default_value = "beginning")]
-    offset: Start,
+    /// Where to start: beginning, end, stored (by the group that -X group.id or the config names), an offset N, -N from
+    /// the end, or s@MILLISECONDS since 1970; and e@MILLISECONDS: where to stop [default: beginning; with -G only
+    /// beginning or end, where the group has stored nothing]
+    #[arg(short, long, allow_hyphen_values = true, value_parser = kcat::offset)]
+    offset: Vec<Offset>,
     /// Stop after so many records
     #[arg(short, long, value_name = "N")]
     count: Option<u64>,
@@ -51,28 +68,44 @@ pub(crate) struct ConsumeArgs {
     /// Print each record as a JSON object, those that can't be decrypted too
     #[arg(short = 'J', long)]
     json: bool,
+    /// Write each record at once; else when no other one is there yet
+    #[arg(short = 'u')]
+    unbuffered: bool,
+    /// The topics of -G
+    #[arg(requires = "group")]
+    topics: Vec<String>,
     /// How long to wait for each key, in seconds [default: as the config says, which is 10 if it says nothing]
     #[arg(long, value_name = "SECONDS", value_parser = super::seconds)]
     wait: Option<f64>,
 }
 
 pub(crate) fn run(args: ConsumeArgs) -> Result<(), Failure> {
-    session::block_on(consume(args))
+    session::block_on(async {
+        match (args.list, args.query) {
+            (false, false) => consume(args).await,
+            #[cfg(feature = "kafka")]
+            (true, _) => super::cluster::list(&args.node, &args.topic, args.json).await,
+            #[cfg(feature = "kafka")]
+            _ => super::cluster::query(&args.node, &args.topic).await,
+            #[cfg(not(feature = "kafka"))]
+            _ => Err(Failure::usage(session::NO_KAFKA)),
+        }
+    })
 }
 
 async fn consume(args: ConsumeArgs) -> Result<(), Failure> {
-    let (node, allowed) = args.node.open().await?;
-    let not_allowed = allowed.why_not(&args.topic, &[Usage::EncryptRequest, Usage::EncryptSubscribe])?;
+    let topics = args.wanted()?;
+    let opened = args.node.open_with(&args.settings()).await?;
+    let mut not_allowed = None;
+    for topic in topics.iter().filter(|topic| !topic.starts_with('^')) {
+        let why = opened.allowed.why_not(topic, &[Usage::EncryptRequest, Usage::EncryptSubscribe])?;
+        not_allowed = not_allowed.or(why);
+    }
     if let Some(why) = &not_allowed {
         eprintln!("kafkacrypto: this node can't get keys: {why}");
     }
-    let result = async {
-        node.transport().partitions(&args.topic, session::CONNECT).await.map_err(|error| session::broker(&error))?;
-        let consumer = Consumer::of(&node, args.topic.as_str(), args.options());
-        Reading { args: &args, left: 0, failed: None }.run(consumer).await
-    }
-    .await;
-    node.close().await;
+    let result = read(&args, topics, &opened).await;
+    opened.node.close().await;
     let left = result?;
     match (left, not_allowed) {
         (0, _) => Ok(()),
@@ -86,16 +119,128 @@ async fn consume(args: ConsumeArgs) -> Result<(), Failure> {
     }
 }
 
+/// How many records could not be decrypted.
+async fn read(args: &ConsumeArgs, topics: &[String], opened: &Opened) -> Result<u64, Failure> {
+    let reading = Reading { args, left: 0, failed: None, out: Vec::new() };
+    match (topics, &args.group) {
+        (topics, Some(_)) => reading.run(Source::group(args, topics, opened)?).await,
+        ([topic], None) => {
+            let transport = opened.node.transport();
+            let partitions = transport.partitions(topic, session::CONNECT).await;
+            let partitions = partitions.map_err(|error| session::broker(&error))?.unwrap_or_default();
+            let options = args.options(topic, &partitions, opened).await?;
+            reading.run(Source::Topic(Consumer::of(&opened.node, topic.as_str(), options))).await
+        }
+        _ => Err(Failure::usage("give one topic: -t TOPIC")),
+    }
+}
+
+/// Where records come from.
+enum Source {
+    Topic(Consumer),
+    #[cfg(feature = "kafka")]
+    Group(GroupConsumer, bool),
+}
+
+impl Source {
+    #[cfg(feature = "kafka")]
+    fn group(args: &ConsumeArgs, topics: &[String], opened: &Opened) -> Result<Self, Failure> {
+        let Some(cluster) = &opened.cluster else { return Err(Failure::usage("-G needs a Kafka cluster")) };
+        let config = cluster.settings.consumer().map_err(Failure::configuration)?;
+        let subscription = kafka::Subscription::topics(topics).map_err(Failure::usage)?;
+        let mut consumer = GroupConsumer::of(&opened.node, &cluster.client, config, subscription)?;
+        if let Some(wait) = args.wait() {
+            consumer = consumer.wait_for_keys(wait);
+        }
+        consumer.on_rebalance(|rebalance| tracing::info!(?rebalance, "the group shares out"));
+        Ok(Self::Group(consumer, args.exit))
+    }
+
+    #[cfg(not(feature = "kafka"))]
+    fn group(_args: &ConsumeArgs, _topics: &[String], _opened: &Opened) -> Result<Self, Failure> {
+        Err(Failure::usage(session::NO_KAFKA))
+    }
+
+    /// The next record. Dropping the future loses nothing.
+    async fn next(&mut self) -> Option<Result<ConsumerRecord, ReadError>> {
+        match self {
+            Self::Topic(consumer) => consumer.next().await,
+            #[cfg(feature = "kafka")]
+            Self::Group(consumer, false) => consumer.next().await,
+            #[cfg(feature = "kafka")]
+            Self::Group(consumer, true) => loop {
+                match tokio::time::timeout(LOOK, consumer.next()).await {
+                    Ok(next) => return next,
+                    Err(_) if consumer.is_at_end() => return None,
+                    Err(_) => {}
+                }
+            },
+        }
+    }
+
+    /// Commits what was printed, and leaves the group.
+    async fn close(self) -> Result<(), Failure> {
+        match self {
+            Self::Topic(_) => Ok(()),
+            #[cfg(feature = "kafka")]
+            Self::Group(consumer, _) => Ok(consumer.close().await?),
+        }
+    }
+}
+
 impl ConsumeArgs {
-    fn options(&self) -> ConsumerOptions {
-        let mut options = ConsumerOptions::new(self.offset).stop_at_end(self.exit);
+    /// The topics to read.
+    fn wanted(&self) -> Result<&[String], Failure> {
+        match (&self.group, &*self.topic, &*self.topics) {
+            (Some(_), _, []) => Err(Failure::usage("give the topics of the group: -G GROUP TOPIC…")),
+            (Some(_), _, topics) => Ok(topics),
+            (None, [_], _) => Ok(&self.topic),
+            _ => Err(Failure::usage("give one topic: -t TOPIC")),
+        }
+    }
+
+    /// Kafka settings that arguments stand for.
+    fn settings(&self) -> Vec<(&str, &str)> {
+        let Some(group) = &self.group else { return Vec::new() };
+        let mut settings = vec![("group_id", group.as_str())];
+        for offset in &self.offset {
+            match offset {
+                Offset::Start(Start::Beginning) => settings.push(("auto_offset_reset", "earliest")),
+                Offset::Start(Start::End) => settings.push(("auto_offset_reset", "latest")),
+                _ => {}
+            }
+        }
+        settings
+    }
+
+    fn wait(&self) -> Option<Duration> {
+        self.wait.map(|wait| Duration::try_from_secs_f64(wait).unwrap_or(Duration::MAX))
+    }
+
+    async fn options(&self, topic: &str, partitions: &[i32], opened: &Opened) -> Result<ConsumerOptions, Failure> {
+        let start = self.offset.iter().find_map(|offset| match offset {
+            Offset::Start(start) => Some(*start),
+            _ => None,
+        });
+        let mut options = ConsumerOptions::new(start.unwrap_or(Start::Beginning)).stop_at_end(self.exit);
+        for offset in &self.offset {
+            match offset {
+                Offset::StopBefore(time) => options = options.stop_before(*time),
+                Offset::Stored => {
+                    for (partition, stored) in stored(topic, partitions, opened).await? {
+                        options = options.partition_from(partition, Start::Offset(stored));
+                    }
+                }
+                Offset::Start(_) => {}
+            }
+        }
         if let Some(partition) = self.partition {
             options = options.partitions([partition]);
         }
-        match self.wait.map(|wait| Duration::try_from_secs_f64(wait).unwrap_or(Duration::MAX)) {
+        Ok(match self.wait() {
             Some(wait) => options.wait_for_keys(wait),
             None => options,
-        }
+        })
     }
 
     /// Whether the output shows keys, and values.
@@ -107,33 +252,64 @@ impl ConsumeArgs {
     }
 }
 
+/// Where the group of the settings left off in each partition.
+#[cfg(feature = "kafka")]
+async fn stored(topic: &str, partitions: &[i32], opened: &Opened) -> Result<Vec<(i32, i64)>, Failure> {
+    let needs = "-o stored needs a group and its cluster: -X group.id=GROUP";
+    let cluster = opened.cluster.as_ref().ok_or_else(|| Failure::usage(needs))?;
+    let config = cluster.settings.consumer().map_err(Failure::configuration)?;
+    let group = config.group().ok_or_else(|| Failure::usage(needs))?;
+    let places: Vec<_> = partitions.iter().map(|number| kafka::TopicPartition::new(topic, *number)).collect();
+    let committed = cluster.client.committed(group.id(), &places, session::CONNECT).await;
+    let committed = committed.map_err(|error| session::broker(&TransportError::from(error)))?;
+    Ok(committed.into_iter().map(|(place, committed)| (place.partition, committed.offset)).collect())
+}
+
+#[cfg(not(feature = "kafka"))]
+async fn stored(_topic: &str, _partitions: &[i32], _opened: &Opened) -> Result<Vec<(i32, i64)>, Failure> {
+    Err(Failure::usage(session::NO_KAFKA))
+}
+
 struct Reading<'a> {
     args: &'a ConsumeArgs,
     /// Records that were not decrypted.
     left: u64,
     failed: Option<ReadError>,
+    /// What is still to be written.
+    out: Vec<u8>,
 }
 
 impl Reading<'_> {
     /// How many records could not be decrypted.
-    async fn run(mut self, mut consumer: Consumer) -> Result<u64, Failure> {
+    async fn run(mut self, mut source: Source) -> Result<u64, Failure> {
         let stopped = session::stopped();
         tokio::pin!(stopped);
         let mut count = 0;
         while self.args.count.is_none_or(|limit| count < limit) {
             let next = tokio::select! {
-                next = consumer.next() => next,
+                biased;
                 () = &mut stopped => break,
+                next = source.next() => next,
+                // Nothing more is there yet: whoever reads sees it all now.
+                () = std::future::ready(()), if !self.out.is_empty() => {
+                    self.flush()?;
+                    continue;
+                }
             };
             match next {
                 Some(Ok(record)) => {
                     count += 1;
-                    self.record(&record)?;
+                    self.record(&record);
                 }
                 Some(Err(error)) => self.error(error),
                 None => break,
             }
+            if self.args.unbuffered || self.out.len() > MUCH {
+                self.flush()?;
+            }
         }
+        self.flush()?;
+        source.close().await?;
         self.failed.map_or(Ok(self.left), |error| Err(Failure::new(Failure::BROKER, error)))
     }
 
@@ -145,7 +321,7 @@ impl Reading<'_> {
         }
     }
 
-    fn record(&mut self, record: &ConsumerRecord) -> Result<(), Failure> {
+    fn record(&mut self, record: &ConsumerRecord) {
         let (key, value) = self.args.shows();
         let shown = [("key", &record.key, key), ("value", &record.value, value)];
         let missing = shown.into_iter().filter(|(_, _, shown)| *shown);
@@ -153,13 +329,22 @@ impl Reading<'_> {
             missing.filter_map(|(name, message, _)| Some((name, message.cleartext().err()?))).collect();
         self.left += u64::from(!missing.is_empty());
         if self.args.json {
-            return output::line(&object(record).to_string());
+            self.out.extend_from_slice(object(record).to_string().as_bytes());
+            self.out.push(b'\n');
+            return;
         }
         let ConsumerRecord { topic, partition, offset, .. } = record;
         for (name, why) in &missing {
             eprintln!("kafkacrypto: {topic} [{partition}] at offset {offset}, {name}: {why}");
         }
-        if missing.is_empty() { output::bytes(&self.text(record)).and_then(|()| output::flush()) } else { Ok(()) }
+        if missing.is_empty() {
+            let text = self.text(record);
+            self.out.extend_from_slice(&text);
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
+        output::bytes(&std::mem::take(&mut self.out)).and_then(|()| output::flush())
     }
 
     fn text(&self, record: &ConsumerRecord) -> Vec<u8> {
@@ -269,6 +454,11 @@ fn key_index(index: &KeyIndex) -> Value {
     }
 }
 
+/// So many bytes are written without waiting for a pause.
+const MUCH: usize = 64 * 1024;
+/// How often a member looks whether it is at the end.
+#[cfg(feature = "kafka")]
+const LOOK: Duration = Duration::from_millis(100);
 const AFTER_HELP: &str = "\
 Only what was decrypted is printed; the rest is named on stderr, with why (-J prints it too, and says what it is).
 
@@ -280,4 +470,7 @@ the cleartext isn't UTF-8, and NAME_reason and NAME_raw_base64 where there is no
 Examples:
   kafkacrypto consume -n archive.config -t lab.data
   kafkacrypto consume -n archive.config -t lab.data -o -10 -e -f '%o %k: %s\\n'
-  kafkacrypto consume -n archive.config -t lab.data -o s@1700000000000 -e -J --wait 30";
+  kafkacrypto consume -n archive.config -t lab.data -o s@1700000000000 -e -J --wait 30
+  kafkacrypto consume -n archive.config -G billing lab.data lab.events -o beginning
+  kafkacrypto consume -L -b broker.example:9093 -X security.protocol=SSL -X ssl.ca.location=ca.pem
+  kafkacrypto consume -Q -b broker.example:9092 -t lab.data:0:1700000000000";

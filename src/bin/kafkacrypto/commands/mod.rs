@@ -1,6 +1,8 @@
 //! One file for each command: its arguments, and what it does.
 
 mod chain;
+#[cfg(feature = "kafka")]
+mod cluster;
 mod consume;
 mod demo;
 mod escrow;

@@ -13,7 +13,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::answers::Answers;
 use crate::failure::Failure;
-use crate::kcat::Delimiter;
+use crate::kcat::{self, Delimiter};
 use crate::session::{self, NodeArgs};
 
 #[derive(Args)]
@@ -30,6 +30,12 @@ pub(crate) struct ProduceArgs {
     /// The key of all records
     #[arg(short, long)]
     key: Option<String>,
+    /// A header of all records; without =VALUE its value is null. Headers are not encrypted
+    #[arg(short = 'H', value_name = "NAME=VALUE", value_parser = kcat::header)]
+    headers: Vec<(String, Option<Vec<u8>>)>,
+    /// Compress: none, gzip, snappy, lz4 or zstd (what is encrypted hardly gets smaller) [default: as the config says]
+    #[arg(short = 'z', value_name = "CODEC")]
+    codec: Option<String>,
     /// What separates key and value in each record
     #[arg(short = 'K', value_name = "DELIMITER", value_parser = Delimiter::parse)]
     key_delimiter: Option<Delimiter>,
@@ -69,7 +75,8 @@ pub(crate) fn run(args: ProduceArgs) -> Result<(), Failure> {
 }
 
 async fn produce(args: Arc<ProduceArgs>) -> Result<(), Failure> {
-    let (node, allowed) = args.node.open().await?;
+    let codec = args.codec.as_deref().map(|codec| ("compression_type", codec));
+    let session::Opened { node, allowed, .. } = args.node.open_with(codec.as_slice()).await?;
     if let Some(why) = allowed.why_not(&args.topic, &[Usage::Encrypt])? {
         node.close().await;
         let message = format!("nothing was sent, since nobody would accept its keys: {why}");
@@ -257,6 +264,7 @@ fn record(args: &ProduceArgs, bytes: &[u8]) -> ProducerRecord {
     let part = |part: &[u8]| (!(args.empty_is_null && part.is_empty())).then(|| part.to_vec());
     let mut record = ProducerRecord::new(args.topic.as_str());
     (record.key, record.value, record.partition) = (key.and_then(part), part(value), args.partition);
+    record.headers.clone_from(&args.headers);
     record
 }
 
@@ -274,7 +282,9 @@ The partition is chosen by the plaintext key, as Java's producer does, so that t
 Examples:
   echo 21.5 | kafkacrypto produce -n sensor-1.config -t lab.data
   kafkacrypto produce -n sensor-1.config -t lab.data -K : -l readings.txt
-  kafkacrypto produce -n sensor-1.config -t lab.photos --linger 60 photo.jpg";
+  kafkacrypto produce -n sensor-1.config -t lab.photos --linger 60 photo.jpg
+  echo 21.5 | kafkacrypto produce -n sensor-1.config -t lab.data -H unit=C -X security.protocol=SASL_SSL \\
+    -X sasl.mechanism=SCRAM-SHA-256 -X sasl.username=alice -X sasl.password=… -X ssl.ca.location=ca.pem";
 
 #[cfg(test)]
 mod tests {

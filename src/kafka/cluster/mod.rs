@@ -167,6 +167,21 @@ impl Client {
         Ok((response, version))
     }
 
+    /// One request that the broker doesn't answer: returns when it is written.
+    pub(in crate::kafka) async fn post<R>(
+        &self,
+        to: Target,
+        deadline: Instant,
+        build: impl FnOnce(i16) -> R + Send,
+    ) -> Result<(), Error>
+    where
+        R: Request + Send + Sync,
+    {
+        let (_, connection) = self.reach(to, Lane::Main, deadline).await?;
+        let version = connection.versions().pick::<R>()?;
+        connection.post(&build(version), version, deadline).await
+    }
+
     /// Who leads a partition.
     pub(in crate::kafka) async fn leader(
         &self,

@@ -104,6 +104,27 @@ impl Connection {
         hold: Duration,
         deadline: Instant,
     ) -> Result<R::Response, Error> {
+        let answer = self.pass(request, version, Some(hold), deadline).await?;
+        protocol::decode::<R>(answer, version)
+    }
+
+    /// Sends one request that the broker doesn't answer, and returns when it is written.
+    pub(in crate::kafka) async fn post<R: Request>(
+        &self,
+        request: &R,
+        version: i16,
+        deadline: Instant,
+    ) -> Result<(), Error> {
+        self.pass(request, version, None, deadline).await.map(drop)
+    }
+
+    async fn pass<R: Request>(
+        &self,
+        request: &R,
+        version: i16,
+        hold: Option<Duration>,
+        deadline: Instant,
+    ) -> Result<Bytes, Error> {
         let correlation = self.shared.correlation.fetch_add(1, Ordering::Relaxed);
         let frame = protocol::encode(request, version, correlation, &self.shared.client_id)?;
         let (reply, answer) = oneshot::channel();
@@ -114,7 +135,7 @@ impl Connection {
             Err(_) => return Err(late::<R>().unsent()),
         }
         match timeout_at(deadline, answer).await {
-            Ok(Ok(frame)) => protocol::decode::<R>(frame?, version),
+            Ok(Ok(frame)) => frame,
             Ok(Err(_)) => Err(gone()),
             Err(_) => Err(late::<R>()),
         }
@@ -133,7 +154,8 @@ type Reply = oneshot::Sender<Result<Bytes, Error>>;
 struct Outgoing {
     frame: Bytes,
     correlation: i32,
-    hold: Duration,
+    /// How long the broker may hold the answer back; `None` when there will be none.
+    hold: Option<Duration>,
     reply: Reply,
 }
 
@@ -234,10 +256,22 @@ async fn send(write: &mut WriteHalf<BoxStream>, requests: &mut mpsc::Receiver<Ou
         if reply.is_closed() {
             continue; // given up before it was sent
         }
-        let sent = Instant::now().into_std();
-        shared.inflight().push(Pending { correlation, sent, hold, bytes: frame.len(), reply });
-        if let Err(error) = write_all(write, frame, shared).await {
-            return raw::broken(&error, ErrorKind::Disconnected);
+        let (sent, bytes) = (Instant::now().into_std(), frame.len());
+        let unanswered = match hold {
+            Some(hold) => {
+                shared.inflight().push(Pending { correlation, sent, hold, bytes, reply });
+                None
+            }
+            None => Some(reply),
+        };
+        let written = write_all(write, frame, shared).await;
+        let written = written.map_err(|error| raw::broken(&error, ErrorKind::Disconnected));
+        if let Some(reply) = unanswered {
+            shared.moved();
+            let _given_up = reply.send(written.clone().map(|()| Bytes::new()));
+        }
+        if let Err(why) = written {
+            return why;
         }
     }
     // All handles are gone, so nobody waits for an answer.

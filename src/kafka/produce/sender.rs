@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::kafka::cluster::{Lane, Target, Throttled};
 use crate::kafka::error::{Error, ErrorKind};
 
+use super::Acks;
 use super::batch::{Body, unwritable};
 use super::producer::{Shared, closed};
 use super::report::Ack;
@@ -157,9 +158,14 @@ async fn exchange(shared: &Shared, broker: i32, sealed: Vec<Sealed>) -> (Duratio
     let build = move |version| request(version, acks, hold, sealed);
     let slack = if shared.config.is_idempotent() { Duration::ZERO } else { hold };
     let deadline = Instant::now() + time;
-    let answer = shared.client.call_held(Target::Broker(broker), Lane::Main, slack, deadline, build).await;
+    let to = Target::Broker(broker);
+    let answer = match shared.config.acks {
+        Acks::None => shared.client.post(to, deadline, build).await.map(|()| None),
+        _ => shared.client.call_held(to, Lane::Main, slack, deadline, build).await.map(Some),
+    };
     match answer {
-        Ok((response, version)) => {
+        Ok(None) => (Duration::ZERO, named.iter().map(|_| Ok(Ack::default())).collect()),
+        Ok(Some((response, version))) => {
             let quiet = response.quiet().unwrap_or_default();
             let mut answers = answers(response);
             let results = named.iter().map(|(topic, id, partition)| {

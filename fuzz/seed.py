@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the inputs that the corpora start from: the vectors in tests/vectors, and short programs for the targets that sign.
 
-    fuzz/seed.py FOLDER [certificates | programs | files | batches | fetches]…    one folder for each target under FOLDER
+    fuzz/seed.py FOLDER [certificates | programs | files | batches | fetches | produces]…    one folder for each target under FOLDER
 
 What a program means is said in src/fuzz/program.rs. Afterwards `fuzz/campaign` finds the rest."""
 
@@ -186,6 +186,15 @@ def fetches():
         put("kafka_fetch", digest[: 1 + 5 * 200])
 
 
-PARTS = {"certificates": certificates, "programs": programs, "files": files, "batches": batches, "fetches": fetches}
+def produces():
+    """Steps of every kind, for eight kinds of producer; what they mean is in src/kafka/produce/state/model.rs."""
+    for kind in range(8):
+        digest = b"".join(hashlib.sha256(b"produce" + bytes([kind, n])).digest() for n in range(16))
+        put("kafka_produce", bytes([kind]) + digest)
+
+
+PARTS = {
+    "certificates": certificates, "programs": programs, "files": files, "batches": batches, "fetches": fetches, "produces": produces,
+}
 for part in sys.argv[2:] or PARTS:
     PARTS[part]()

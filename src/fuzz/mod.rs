@@ -20,6 +20,8 @@ mod trust;
 #[cfg(feature = "kafka")]
 pub use crate::kafka::fuzz_fetch as kafka_fetch;
 #[cfg(feature = "kafka")]
+pub use crate::kafka::fuzz_produce as kafka_produce;
+#[cfg(feature = "kafka")]
 pub use batches::batches;
 pub use engine::engine;
 pub use exchange::{reply, request};

@@ -11,6 +11,8 @@ const TARGETS: &[(&str, Body)] = &[
     ("batches", super::batches),
     #[cfg(feature = "kafka")]
     ("kafka_fetch", super::kafka_fetch),
+    #[cfg(feature = "kafka")]
+    ("kafka_produce", super::kafka_produce),
     ("wire", super::wire),
     ("message", super::message),
     ("certificate", super::certificate),

@@ -36,6 +36,8 @@ pub use fetch::{
 };
 #[cfg(any(fuzzing, test))]
 pub use fetch::fuzz_fetch;
+#[cfg(any(fuzzing, test))]
+pub use produce::fuzz_produce;
 pub use group::{Assignor, Committed, GroupProtocol, GroupSettings};
 pub use produce::{Acks, Delivered, Delivery, Partitioner, Producer, ProducerConfig, ProducerRecord};
 pub use security::{Hidden, SaslMechanism, SecurityProtocol, Token, TokenError, TokenSource};

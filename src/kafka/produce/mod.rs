@@ -21,3 +21,9 @@ pub use partitioner::Partitioner;
 pub use producer::Producer;
 pub use record::ProducerRecord;
 pub use report::{Delivered, Delivery};
+
+/// Runs a producer against a model of a cluster, in the order of events that these bytes say.
+#[cfg(any(fuzzing, test))]
+pub fn fuzz_produce(bytes: &[u8]) {
+    state::model::run(bytes);
+}

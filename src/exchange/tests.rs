@@ -213,3 +213,44 @@ fn debug_shows_no_secret() {
     let text = format!("{opened:?}{asked:?}");
     assert!(!text.contains("65, 65") && !text.contains("4141"), "{text}");
 }
+
+/// Counts what is drawn.
+struct Counting(usize);
+
+impl rand_core::TryRng for Counting {
+    type Error = std::convert::Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+        self.0 += 4;
+        Ok(7)
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+        self.0 += 8;
+        Ok(7)
+    }
+
+    fn try_fill_bytes(&mut self, place: &mut [u8]) -> Result<(), Self::Error> {
+        self.0 += place.len();
+        place.fill(7);
+        Ok(())
+    }
+}
+
+impl rand_core::TryCryptoRng for Counting {}
+
+#[test]
+fn an_answer_makes_a_key_for_the_scheme_that_is_used_and_for_no_other() {
+    let schemes = [Scheme::X25519MlKem1024, Scheme::X25519Sntrup761, Scheme::X25519];
+    let mine = schemes.map(|scheme| Ephemeral::generate(scheme, &mut rng()));
+    let request = request(&[5; 32], &mine.each_ref().map(Ephemeral::offer));
+    let drawn = |enabled: &[Scheme]| {
+        let mut counting = Counting(0);
+        reply_leaf(UnixTime::from_secs(2_000_000_000), &root(), &request, enabled, &[], &mut counting).unwrap();
+        counting.0
+    };
+    // an X25519 key, random1 and a nonce; ML-KEM takes 32 bytes more
+    assert_eq!(drawn(&[Scheme::X25519]), 32 + 32 + 24);
+    assert_eq!(drawn(&[Scheme::X25519, Scheme::X25519MlKem1024]), 32 + 32 + 32 + 24);
+    assert_eq!(drawn(&schemes), 32 + 32 + 32 + 24);
+}

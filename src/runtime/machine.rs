@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use getrandom::SysRng;
@@ -9,6 +9,7 @@ use tokio::sync::{Notify, broadcast, mpsc};
 
 use super::clock::Clock;
 use super::event::Event;
+use super::fair::Fair;
 use crate::engine::{
     Action, ActionId, Change, Counters, Draft, Failure, Input, KeyringChange, NodeEngine, NodeSetup, Outcome, SignJob,
     Start,
@@ -25,10 +26,7 @@ use crate::topic::{Root, Topic};
 /// A serializer that needs its first secret steps the machine itself, so that it never depends on another task being
 /// scheduled. The lock is held while files are written, never while a payload is encrypted.
 pub(super) struct Machine {
-    /// Held while waiting for the state: whoever comes back for it right after letting it go, as a flood of records does,
-    /// then comes after those who wait.
-    turn: Mutex<()>,
-    state: Mutex<State>,
+    state: Fair<State>,
     keyring: Arc<Keyring>,
     clock: Arc<dyn Clock>,
     signers: BTreeMap<usize, Arc<dyn Signer>>,
@@ -82,8 +80,8 @@ impl Machine {
     pub(super) fn start(parts: Parts) -> Result<Self, Error> {
         let Parts { mut store, keyring, clock, signers, ratchet, jobs, events, wake } = parts;
         let (engine, actions) = NodeEngine::new(store.setup()?, clock.now());
-        let state = Mutex::new(State { scheduled: None, vain: VecDeque::new(), engine, ratchet, store });
-        let machine = Self { turn: Mutex::new(()), state, keyring, clock, signers, jobs, events, wake };
+        let state = Fair::new(State { scheduled: None, vain: VecDeque::new(), engine, ratchet, store });
+        let machine = Self { state, keyring, clock, signers, jobs, events, wake };
         machine.perform(&mut machine.lock(), actions);
         Ok(machine)
     }
@@ -257,8 +255,7 @@ impl Machine {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -15,6 +15,7 @@ mod builder;
 mod clock;
 mod driver;
 mod event;
+mod fair;
 mod follower;
 mod health;
 mod machine;

@@ -32,7 +32,7 @@ fn what_does_not_get_smaller_is_not_compressed() {
 
 #[test]
 fn a_bomb_is_stopped_at_the_limit() {
-    let zeros = vec![0; 50 << 20];
+    let zeros = vec![0; 8 << 20];
     for codec in &Compression::ALL[1..] {
         let bomb = Bytes::from(compressed(*codec, None, &zeros, 0).expect("zeros get smaller"));
         assert_eq!(decompressed(*codec, &bomb, 1 << 20), Err(Defect::TooLarge { limit: 1 << 20 }), "{codec}");

@@ -1,5 +1,10 @@
-//! Zstandard: written by `structured-zstd`, read by `ruzstd`, whose decoder has a fifth of the other's code and of its
-//! `unsafe`: what comes from the network goes through the smaller one.
+//! Zstandard: written by `structured-zstd`, read by `ruzstd`.
+//!
+//! `structured-zstd` decodes four to five times as fast (measured on JSON-like text: about 1 GB/s against 0.2 to 0.3), but
+//! with five times the code and `unsafe` throughout; `ruzstd` has it in one ring buffer. What comes from the network goes
+//! through the smaller one.
+
+use std::panic::catch_unwind;
 
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
@@ -13,7 +18,14 @@ pub(super) fn compress(records: &[u8], level: Option<i32>, out: &mut Vec<u8>) ->
     Some(())
 }
 
-pub(super) fn decompress(mut bytes: &[u8], limit: usize) -> Result<Vec<u8>, Failure> {
+pub(super) fn decompress(bytes: &[u8], limit: usize) -> Result<Vec<u8>, Failure> {
+    // The decoder asserts here and there what it holds for impossible. Fuzzing met none of it; should an input, then it is
+    // a bad batch and not the end of whoever reads it.
+    let result = catch_unwind(|| frames(bytes, limit));
+    result.unwrap_or_else(|_| Err(Failure::malformed("its decoder gave up")))
+}
+
+fn frames(mut bytes: &[u8], limit: usize) -> Result<Vec<u8>, Failure> {
     let mut out = Vec::new();
     let mut decoder = FrameDecoder::new();
     decoder.set_max_window_size(u64::try_from(limit.max(USUAL_WINDOW)).unwrap_or(u64::MAX));

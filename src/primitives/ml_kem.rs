@@ -6,6 +6,7 @@ use libcrux_ml_kem::mlkem1024 as imp;
 use zeroize::Zeroize;
 
 use super::kem::{Encapsulated, Kem};
+use super::scrub::scrubbed;
 use crate::secret::{Secret, SecretBytes};
 
 pub(crate) const KEM: Kem =
@@ -59,23 +60,6 @@ fn decapsulate(secret: &[u8], ciphertext: &[u8]) -> Option<Secret<32>> {
         shared.zeroize();
         Some(secret)
     })
-}
-
-/// Runs `work`, which keeps secrets on the stack, and overwrites the stack that it used.
-fn scrubbed<T>(work: impl FnOnce() -> T) -> T {
-    #[inline(never)]
-    fn run<T>(work: impl FnOnce() -> T) -> T {
-        work()
-    }
-    #[inline(never)]
-    fn scrub() {
-        let mut below = [0_u64; 64 * 1024 / 8];
-        below.zeroize();
-        std::hint::black_box(&below);
-    }
-    let result = run(work);
-    scrub();
-    result
 }
 
 #[cfg(test)]

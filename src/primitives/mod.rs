@@ -7,6 +7,7 @@ pub(crate) mod blake2b;
 pub(crate) mod ed25519;
 pub(crate) mod kem;
 pub(crate) mod ml_kem;
+mod scrub;
 pub(crate) mod scrypt;
 pub(crate) mod sealed_box;
 pub(crate) mod secretbox;

@@ -9,7 +9,7 @@ use std::path::Path;
 use serde_json::Value;
 
 /// The rows of a file of `tests/vectors`; none, with a word, in a package, which has no tests.
-fn vectors(name: &str) -> Vec<Value> {
+pub(super) fn vectors(name: &str) -> Vec<Value> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
     if !folder.is_dir() {
         assert!(std::env::var_os("KAFKACRYPTO_NO_SKIP").is_none(), "no tests/vectors");
@@ -19,7 +19,7 @@ fn vectors(name: &str) -> Vec<Value> {
     serde_json::from_slice(&std::fs::read(folder.join(name)).unwrap()).unwrap()
 }
 
-fn bytes(value: &Value) -> Vec<u8> {
+pub(super) fn bytes(value: &Value) -> Vec<u8> {
     hex::decode(value.as_str().unwrap()).unwrap()
 }
 

@@ -369,6 +369,12 @@ async fn three_brokers_are_reached_by_tls_with_credentials() {
     client.close().await;
 }
 
+#[test]
+fn the_page_about_settings_has_the_table_of_the_code() {
+    let read = |path| std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    assert!(read("docs/kafka-settings.md").ends_with(&read("src/kafka/config/settings.md")));
+}
+
 /// A token that brokers of tests take: signed by nobody, good for so many seconds.
 fn token(seconds: i64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock past 1970").as_secs() as i64;

@@ -113,3 +113,44 @@ fn later_settings_win_and_empty_ones_unset() {
         read(&[("client_id", "a"), ("client.id", "b"), ("bootstrap_servers", "h"), ("client_id", "")]).unwrap();
     assert_eq!(config.name(), Config::new(["h"]).name());
 }
+
+#[test]
+fn producers_and_consumers_read_their_own() {
+    let settings = [
+        ("acks", "-1"),
+        ("compression.codec", "zstd"),
+        ("linger.ms", "0.5"),
+        ("queue.buffering.max.kbytes", "64"),
+        ("partitioner", "consistent_random"),
+        ("group.id", "g"),
+        ("partition.assignment.strategy", "range, roundrobin"),
+        ("session.timeout.ms", "6000"),
+        ("enable.auto.commit", "false"),
+        ("isolation.level", "read_uncommitted"),
+        ("auto_offset_reset", "beginning"),
+        ("max_poll_records", "3"),
+    ];
+    let settings = Settings::new(settings).unwrap();
+    assert!(settings.warnings().is_empty());
+    assert!(settings.producer().unwrap().is_idempotent() && settings.consumer().is_ok());
+    for (name, value) in [
+        ("acks", "2"),
+        ("compression_type", "rar"),
+        ("partitioner", "fnv1a"),
+        ("linger_ms", "soon"),
+        ("batch_size", "-1"),
+    ] {
+        let error = Settings::new([(name, value)]).unwrap().producer().unwrap_err();
+        assert!(error.to_string().contains(name) && error.to_string().contains(value), "{error}");
+    }
+    for (name, value) in [
+        ("auto_offset_reset", "middle"),
+        ("isolation_level", "serial"),
+        ("partition_assignment_strategy", "range,sticky"),
+        ("group_protocol", "new"),
+        ("session_timeout_ms", "-3"),
+    ] {
+        let error = Settings::new([("group_id", "g"), (name, value)]).unwrap().consumer().unwrap_err();
+        assert!(error.to_string().contains(name) && error.to_string().contains(value), "{error}");
+    }
+}

@@ -30,14 +30,14 @@ pub use cluster::Client;
 pub use config::{Config, Settings};
 pub use consumer::{Consumer, ConsumerConfig, Rebalance, Subscription};
 pub use error::{Error, ErrorKind};
+#[cfg(any(fuzzing, test))]
+pub use fetch::fuzz_fetch;
 pub use fetch::{
     CLIENT_BUFFER, Corrupt, FetchError, Fetched, Isolation, Most, OffsetAt, Reader, ReaderConfig, Reset, Skipped,
     Standing, Start, TopicPartition,
 };
-#[cfg(any(fuzzing, test))]
-pub use fetch::fuzz_fetch;
+pub use group::{Assignor, Committed, GroupProtocol, GroupSettings};
 #[cfg(any(fuzzing, test))]
 pub use produce::fuzz_produce;
-pub use group::{Assignor, Committed, GroupProtocol, GroupSettings};
 pub use produce::{Acks, Delivered, Delivery, Partitioner, Producer, ProducerConfig, ProducerRecord};
 pub use security::{Hidden, SaslMechanism, SecurityProtocol, Token, TokenError, TokenSource};

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the inputs that the corpora start from: the vectors in tests/vectors, and short programs for the targets that sign.
 
-    fuzz/seed.py FOLDER [certificates | programs | files | batches | fetches | produces]…    one folder for each target under FOLDER
+    fuzz/seed.py FOLDER [certificates | programs | files | batches | fetches | produces | answers]…    one folder for each target under FOLDER
 
 What a program means is said in src/fuzz/program.rs. Afterwards `fuzz/campaign` finds the rest."""
 
@@ -42,6 +42,28 @@ def elements(chain):
         found.append(chain[at : at + length])
         at += length
     return found
+
+
+def answers():
+    """Answers of a broker, and programs for a connection."""
+    i16, i32 = lambda n: n.to_bytes(2, "big"), lambda n: n.to_bytes(4, "big")
+    head = i32(7)
+    broker = b"\2" + i32(1) + b"\2a" + i32(9092) + b"\0\0"
+    partition = i16(0) + i32(0) + i32(1) + i32(5) + b"\2" + i32(1) + b"\2" + i32(1) + b"\1\0"
+    topic = b"\2" + i16(0) + b"\2t" + bytes(16) + b"\0\2" + partition + b"\x80\0\0\0\0"
+    metadata = head + b"\0" + i32(0) + broker + b"\2c" + i32(1) + topic + b"\0"
+    put("kafka_responses", b"\3\3" + metadata)
+    put("kafka_responses", b"\3\3" + head + b"\0" + i32(0) + b"\xff\xff\xff\xff\x0f" + bytes(40))  # a count that can't be
+    put("kafka_responses", b"\x0d\1" + head + i16(33) + i32(1) + i16(5) + b"PLAIN")
+    put("kafka_responses", b"\x0e\0" + head + i16(35) + i32(1) + i16(18) + i16(0) + i16(3))
+    put("kafka_responses", b"\x12\0" + head + b"\0" + i32(0) + i16(0) + bytes(8) + i16(0) + b"\0")
+    for api in range(24):
+        put("kafka_responses", bytes([api, 9]) + head + bytes(30))
+    frames = i32(4) + head + i32(9) + head + b"12345"
+    for program in (b"\0\2\0\0\2\2", b"\1\7\xff\xff", b"\0\x47\5\x47\2\4", b"\xf8\0\xff\xff\xff"):
+        put("kafka_connection", program + frames[: len(program)])
+    for stream in (frames, b"HTTP/1.1 400", b"\x15\3\3\0\2\2P", i32(2000) + head):
+        put("kafka_connection", bytes(len(stream)) + stream)
 
 
 def certificates():
@@ -195,6 +217,7 @@ def produces():
 
 PARTS = {
     "certificates": certificates, "programs": programs, "files": files, "batches": batches, "fetches": fetches, "produces": produces,
+    "answers": answers,
 }
 for part in sys.argv[2:] or PARTS:
     PARTS[part]()

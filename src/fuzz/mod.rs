@@ -18,6 +18,8 @@ mod program;
 mod trust;
 
 #[cfg(feature = "kafka")]
+pub use crate::kafka::fuzz::{kafka_connection, kafka_responses};
+#[cfg(feature = "kafka")]
 pub use crate::kafka::fuzz_fetch as kafka_fetch;
 #[cfg(feature = "kafka")]
 pub use crate::kafka::fuzz_produce as kafka_produce;

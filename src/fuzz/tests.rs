@@ -10,9 +10,13 @@ const TARGETS: &[(&str, Body)] = &[
     #[cfg(feature = "kafka")]
     ("batches", super::batches),
     #[cfg(feature = "kafka")]
+    ("kafka_connection", super::kafka_connection),
+    #[cfg(feature = "kafka")]
     ("kafka_fetch", super::kafka_fetch),
     #[cfg(feature = "kafka")]
     ("kafka_produce", super::kafka_produce),
+    #[cfg(feature = "kafka")]
+    ("kafka_responses", super::kafka_responses),
     ("wire", super::wire),
     ("message", super::message),
     ("certificate", super::certificate),

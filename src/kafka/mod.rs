@@ -18,6 +18,9 @@ mod config;
 mod consumer;
 mod error;
 mod fetch;
+#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
+pub mod fuzz;
 mod group;
 mod net;
 mod produce;

@@ -105,7 +105,7 @@ pub(in crate::kafka) fn name<R: Request>() -> String {
 }
 
 /// The versions of a request that we speak: the flexible ones, or all of an API that has none.
-fn ours<R: Request>() -> (i16, i16) {
+pub(in crate::kafka) fn ours<R: Request>() -> (i16, i16) {
     let range = <R as Message>::VERSIONS;
     let flexible = (range.min..=range.max).find(|version| is_flexible::<R>(*version));
     let all = R::KEY == ApiKey::ApiVersions as i16 || flexible.is_none();

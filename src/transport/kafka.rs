@@ -131,7 +131,7 @@ impl Transport for Kafka {
             match self.shared.client.create_topic(&wanted, within).await {
                 Ok(kafka::Created::New) => Ok(Created::New),
                 Ok(kafka::Created::Existed) => Ok(Created::Existed),
-                Err(error) => Err(failed(&about("create", topic), error)),
+                Err(error) => Err(changed(&about("create", topic), error)),
             }
         })
     }
@@ -147,7 +147,7 @@ impl Transport for Kafka {
             let what = || about_partition("write to", topic, partition);
             let sent = self.shared.produce(topic, partition, records, within);
             match timeout_at(Instant::now() + within, sent).await {
-                Ok(result) => result.map_err(|error| failed(&what(), error)),
+                Ok(result) => result.map_err(|error| changed(&what(), error)),
                 Err(_) => Err(TransportError::new(Kind::TimedOut, format!("{}: no answer within {within:?}", what()))),
             }
         })
@@ -166,7 +166,11 @@ impl Transport for Kafka {
             let most = Most::default().bytes_each(usize::try_from(max_bytes).unwrap_or_default().max(1));
             let mut lent = self.shared.lend(from);
             let Some(reader) = &mut lent.reader else { return Ok(Vec::new()) };
+            let start = Instant::now();
             let fetched = reader.fetch(&wanted, most, wait, within).await;
+            if fetched.is_empty() && wait < within && start.elapsed() >= within {
+                return Err(TransportError::new(Kind::TimedOut, format!("can't read: no answer within {within:?}")));
+            }
             Ok(fetched.into_iter().map(one).collect())
         })
     }
@@ -230,7 +234,7 @@ impl Shared {
         let best = best.filter(|index| idle.get(*index).is_some_and(|idle| common(idle) > 0 || places.is_empty()));
         let reader = best.map(|index| idle.swap_remove(index).reader);
         drop(idle);
-        let config = || ReaderConfig::default().corrupt(Corrupt::Skip);
+        let config = || ReaderConfig::default().corrupt(Corrupt::Skip).patience(PATIENCE);
         let reader = reader.unwrap_or_else(|| Reader::new(&self.client, config()));
         Lent { reader: Some(reader), places, shared: self.clone() }
     }
@@ -349,22 +353,31 @@ fn unreadable(error: &FetchError) -> TransportError {
     TransportError::new(kind, error.to_string())
 }
 
+/// The same for what changes something: that it may have arrived is told, whatever else is known.
+fn changed(what: &str, error: Error) -> TransportError {
+    TransportError::new(changed_kind(&error), format!("{what}: {}", error.message()))
+}
+
+fn changed_kind(error: &Error) -> Kind {
+    match kind_of(error) {
+        Kind::Corrupt => Kind::Corrupt,
+        _ if error.may_have_arrived() => Kind::TimedOut,
+        kind => kind,
+    }
+}
+
 fn failed(what: &str, error: Error) -> TransportError {
     TransportError::new(kind_of(&error), format!("{what}: {}", error.message()))
 }
 
 impl From<Error> for TransportError {
     fn from(error: Error) -> Self {
-        Self::new(kind_of(&error), error.message())
+        Self::new(changed_kind(&error), error.message())
     }
 }
 
 fn kind_of(error: &Error) -> Kind {
     match error.kind() {
-        // What may have arrived is told apart, whatever else is known.
-        ErrorKind::Unreachable | ErrorKind::Disconnected | ErrorKind::TimedOut if error.may_have_arrived() => {
-            Kind::TimedOut
-        }
         ErrorKind::Unreachable | ErrorKind::Disconnected => Kind::Unreachable,
         ErrorKind::TimedOut => Kind::TimedOut,
         ErrorKind::Config | ErrorKind::Unsupported | ErrorKind::NotKafka => Kind::Unsupported,
@@ -403,6 +416,8 @@ const INVALID_PARTITIONS: i16 = 37;
 const INVALID_CONFIG: i16 = 40;
 const INVALID_REQUEST: i16 = 42;
 const INVALID_RECORD: i16 = 87;
+/// Trouble that passes in this time isn't told.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// After so long without use a reader and what it has read ahead are dropped.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 /// So many offsets of one broken batch are listed.
@@ -424,7 +439,7 @@ mod tests {
 
     #[test]
     fn what_may_have_arrived_stays_told() {
-        let error = |kind| failed("can't", Error::new(kind, "x"));
+        let error = |kind| changed("can't", Error::new(kind, "x"));
         assert!(error(ErrorKind::Disconnected).may_have_arrived());
         assert!(error(ErrorKind::TimedOut).may_have_arrived());
         assert_eq!(error(ErrorKind::Unreachable).kind(), Kind::Unreachable);

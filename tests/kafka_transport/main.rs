@@ -4,7 +4,6 @@
 
 mod contract;
 mod ours;
-mod proxy;
 mod raw;
 #[cfg(feature = "rskafka")]
 mod rskafka;

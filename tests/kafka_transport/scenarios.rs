@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use kafkacrypto::kafka::SaslMechanism;
 use kafkacrypto::transport::{FetchFrom, OffsetAt, Transport, TransportError, TransportErrorKind};
 
-use crate::proxy::Proxy;
+use crate::support::Proxy;
 use crate::{LONG, contract, support, value};
 
 /// A transport to Apache Kafka that can be made.

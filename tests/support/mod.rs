@@ -17,6 +17,7 @@ pub mod cluster;
 pub mod fleet;
 pub mod peer;
 pub mod ports;
+pub mod proxy;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -27,6 +28,7 @@ pub use broker::Broker;
 pub use certificates::Certificates;
 pub use cluster::Cluster;
 pub use peer::{Peer, Plain, Python, PythonFleet};
+pub use proxy::Proxy;
 
 /// The root password that every side of the tests provisions with.
 pub const ROOT_PASSWORD: &str = "correct horse battery staple";

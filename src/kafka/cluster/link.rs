@@ -139,7 +139,7 @@ impl Link {
 
     fn too_late(&self) -> Error {
         let known = self.state().last_error.clone();
-        let late = || Error::new(ErrorKind::Unreachable, format!("no connection to {} in time", self.address));
+        let late = || Error::new(ErrorKind::TimedOut, format!("no connection to {} in time", self.address));
         known.unwrap_or_else(late).unsent()
     }
 

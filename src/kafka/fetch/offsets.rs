@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::core::{Find, OffsetFound, OffsetWant};
 use super::{Isolation, OffsetAt, TopicPartition, wire};
 use crate::kafka::cluster::{Lane, Target};
-use crate::kafka::{Client, Error};
+use crate::kafka::{Client, Error, ErrorKind};
 
 /// What brokers said: partition → offset, or its error code.
 type Said = BTreeMap<TopicPartition, Result<i64, i16>>;
@@ -49,7 +49,8 @@ impl Client {
         isolation: Isolation,
         within: Duration,
     ) -> Vec<Result<i64, Error>> {
-        let deadline = Instant::now() + within;
+        let start = Instant::now();
+        let deadline = start + within;
         let mut results: Vec<Result<i64, Error>> = wanted.iter().map(|(partition, _)| Err(none(partition))).collect();
         let mut open: Vec<usize> = (0..wanted.len()).collect();
         let mut pause = FIRST_PAUSE;
@@ -63,8 +64,11 @@ impl Client {
                     *place = result;
                 }
             }
+            // A topic that was just made takes a moment to be known everywhere.
+            let hopeless = |error: &Error| error.kind() == ErrorKind::UnknownTopic && start.elapsed() > UNKNOWN;
             open.retain(|index| {
-                results.get(*index).is_some_and(|found| found.as_ref().is_err_and(Error::is_retriable))
+                let found = results.get(*index);
+                found.is_some_and(|found| found.as_ref().is_err_and(|error| error.is_retriable() && !hopeless(error)))
             });
             if open.is_empty() || Instant::now() + pause >= deadline {
                 return results;
@@ -233,5 +237,7 @@ const LATEST: i64 = -1;
 const NONE: i64 = -1;
 /// ListOffsets has a time-out from this version on.
 const TIMEOUT: i16 = 10;
+/// How long a topic may be unknown before that is the answer.
+const UNKNOWN: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LAST_PAUSE: Duration = Duration::from_millis(500);

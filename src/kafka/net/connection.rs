@@ -242,7 +242,7 @@ async fn receive(mut read: ReadHalf<BoxStream>, mut frames: Frames, shared: &Sha
 
 fn hand_out(frame: Bytes, shared: &Shared) -> Result<(), Error> {
     let correlation = protocol::correlation(&frame)
-        .ok_or_else(|| Error::new(ErrorKind::Corrupt, "the broker sent an answer without a number"))?;
+        .ok_or_else(|| Error::new(ErrorKind::Disconnected, "the broker sent an answer without a number"))?;
     let pending = shared.inflight().answered(correlation)?;
     shared.answered.store(true, Ordering::Relaxed);
     // Who asked may have given up.

@@ -40,7 +40,7 @@ impl Dialer {
         let mut doing = "the name look-up";
         match timeout_at(deadline, self.steps(address, deadline, &mut doing)).await {
             Ok(result) => result.map_err(at),
-            Err(_) => Err(at(Error::new(ErrorKind::Unreachable, format!("{doing} takes too long")))),
+            Err(_) => Err(at(Error::new(ErrorKind::TimedOut, format!("{doing} takes too long")))),
         }
     }
 
@@ -90,7 +90,7 @@ async fn first_of(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStre
         match timeout_at(now + share, TcpStream::connect(address)).await {
             Ok(Ok(tcp)) => return Ok(tcp),
             Ok(Err(error)) => last = Some(unreachable(&error.to_string())),
-            Err(_) => last = Some(unreachable("the TCP connection takes too long")),
+            Err(_) => last = Some(Error::new(ErrorKind::TimedOut, "the TCP connection takes too long")),
         }
     }
     Err(last.unwrap_or_else(|| unreachable("there is no address")))

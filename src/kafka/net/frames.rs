@@ -59,7 +59,7 @@ impl Frames {
             Ok(length) if length <= self.limit && length >= 4 => Ok(Some(length)),
             _ if self.first => Err(stranger(&self.buffer)),
             Ok(length) if length > self.limit => Err(too_large(length, self.limit)),
-            _ => Err(Error::new(ErrorKind::Corrupt, "the broker sent a frame that can't be one")),
+            _ => Err(Error::new(ErrorKind::Disconnected, "the broker sent a frame that can't be one")),
         }
     }
 }

@@ -57,7 +57,7 @@ impl<T> InFlight<T> {
 
     /// An answer has come: who asked for it.
     pub(in crate::kafka) fn answered(&mut self, correlation: i32) -> Result<Pending<T>, Error> {
-        let unasked = || Error::new(ErrorKind::Corrupt, "the broker answered what wasn't asked");
+        let unasked = || Error::new(ErrorKind::Disconnected, "the broker answered what wasn't asked");
         if self.queue.front().is_none_or(|pending| pending.correlation != correlation) {
             return Err(unasked());
         }
@@ -135,7 +135,7 @@ mod tests {
         let mut inflight = InFlight::new(start);
         inflight.push(pending(1, start, 0, false));
         inflight.push(pending(2, start, 0, false));
-        assert_eq!(inflight.answered(2).unwrap_err().kind(), ErrorKind::Corrupt);
+        assert_eq!(inflight.answered(2).unwrap_err().kind(), ErrorKind::Disconnected);
         assert_eq!(inflight.answered(1).unwrap().correlation, 1);
         assert_eq!(inflight.answered(2).unwrap().correlation, 2);
         assert!(inflight.answered(2).is_err() && inflight.is_empty());

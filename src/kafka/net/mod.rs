@@ -9,7 +9,10 @@
 
 pub(in crate::kafka) mod connection;
 pub(in crate::kafka) mod dial;
-mod frames;
-mod inflight;
+pub(in crate::kafka) mod frames;
+pub(in crate::kafka) mod inflight;
 pub(in crate::kafka) mod raw;
 pub(in crate::kafka) mod stream;
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,5 @@
-//! Apache Kafka by way of the crate `rskafka`: a thin adapter, and honest about what that client can't do.
+//! Apache Kafka by way of the crate `rskafka`, for callers who have that client anyway: a thin adapter, and honest about
+//! what it can't do. The default is our own client, [`kafka`](super::kafka).
 //!
 //! # What to know
 //!

@@ -1,0 +1,185 @@
+//! A bad network: stands before a broker, and before itself where the broker says its address.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// Forwards connections to a broker on 127.0.0.1, as long as it may.
+pub struct Proxy {
+    pub address: String,
+    mood: Arc<watch::Sender<Mood>>,
+}
+
+/// What the network does now.
+#[derive(Clone, Copy, Default)]
+struct Mood {
+    swallow: bool,
+    refuse: bool,
+    hold: bool,
+    drip: Option<Duration>,
+    cuts: u32,
+    /// Answers to this API are lost, with their connection, so many times.
+    lose: Option<(i16, u32)>,
+    /// The next answer to this API breaks off after so many bytes, with its connection.
+    cut_at: Option<(i16, usize)>,
+    /// The length of the last answer to that API.
+    length: usize,
+}
+
+impl Proxy {
+    pub async fn start(broker: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mood = Arc::new(watch::Sender::new(Mood::default()));
+        let (broker, moods) = (broker.to_owned(), mood.clone());
+        tokio::spawn(async move {
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                if !moods.borrow().refuse {
+                    tokio::spawn(serve(client, broker.clone(), port, moods.clone()));
+                }
+            }
+        });
+        Self { address: format!("127.0.0.1:{port}"), mood }
+    }
+
+    /// Bytes go in and don't come out, also on new connections.
+    pub fn swallow(&self, swallow: bool) {
+        self.mood.send_modify(|mood| mood.swallow = swallow);
+    }
+
+    /// Connections end at once, those that there are too.
+    pub fn refuse(&self, refuse: bool) {
+        self.mood.send_modify(|mood| mood.refuse = refuse);
+        self.cut();
+    }
+
+    /// The connections that there are end.
+    pub fn cut(&self) {
+        self.mood.send_modify(|mood| mood.cuts += 1);
+    }
+
+    /// Answers wait until this ends; none is lost.
+    pub fn hold(&self, hold: bool) {
+        self.mood.send_modify(|mood| mood.hold = hold);
+    }
+
+    /// Each byte of an answer takes so long.
+    pub fn drip(&self, each: Option<Duration>) {
+        self.mood.send_modify(|mood| mood.drip = each);
+    }
+
+    /// The next so many answers to an API are lost, and their connections with them.
+    pub fn lose(&self, api: i16, times: u32) {
+        self.mood.send_modify(|mood| mood.lose = Some((api, times)));
+    }
+
+    /// The next answer to an API breaks off after so many bytes.
+    pub fn cut_at(&self, api: i16, byte: usize) {
+        self.mood.send_modify(|mood| mood.cut_at = Some((api, byte)));
+    }
+
+    /// The length of the answer that was cut last; `None` while none was.
+    pub fn was_cut(&self) -> Option<usize> {
+        let mood = *self.mood.borrow();
+        mood.cut_at.is_none().then_some(mood.length)
+    }
+}
+
+async fn serve(client: TcpStream, broker: String, port: u16, moods: Arc<watch::Sender<Mood>>) {
+    let own: u16 = broker.rsplit_once(':').unwrap().1.parse().unwrap();
+    let Ok(broker) = TcpStream::connect(broker).await else { return };
+    client.set_nodelay(true).unwrap();
+    broker.set_nodelay(true).unwrap();
+    let ((from_client, to_broker), (from_broker, to_client)) = {
+        let ((from_client, to_client), (from_broker, to_broker)) = (client.into_split(), broker.into_split());
+        ((from_client, to_broker), (from_broker, to_client))
+    };
+    let mut changes = moods.subscribe();
+    let cuts = changes.borrow_and_update().cuts;
+    let asked = Mutex::default();
+    tokio::select! {
+        _ = there(from_client, to_broker, &asked, &moods) => {}
+        _ = back(from_broker, to_client, &asked, &moods, (own, port)) => {}
+        _ = changes.wait_for(|mood| mood.cuts > cuts) => {}
+    }
+}
+
+/// Which API each request was for.
+type Asked = Mutex<HashMap<[u8; 4], i16>>;
+
+async fn there(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, asked: &Asked, moods: &watch::Sender<Mood>) {
+    while let Some(frame) = frame(&mut from).await {
+        asked.lock().unwrap().insert(frame[8..12].try_into().unwrap(), i16::from_be_bytes([frame[4], frame[5]]));
+        if !moods.borrow().swallow && to.write_all(&frame).await.is_err() {
+            break;
+        }
+    }
+}
+
+async fn back(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    asked: &Asked,
+    moods: &watch::Sender<Mood>,
+    (own, port): (u16, u16),
+) {
+    let mut changes = moods.subscribe();
+    while let Some(mut frame) = frame(&mut from).await {
+        redirect(&mut frame, own, port);
+        let api = asked.lock().unwrap().remove(&frame[4..8]);
+        let _ = changes.wait_for(|mood| !mood.hold).await;
+        let mood = *moods.borrow();
+        if mood.swallow {
+            continue;
+        }
+        if let Some((_, times)) = mood.lose.filter(|(lost, times)| Some(*lost) == api && *times > 0) {
+            moods.send_modify(|mood| mood.lose = Some((api.unwrap(), times - 1)));
+            break;
+        }
+        if let Some((_, byte)) = mood.cut_at.filter(|(cut, _)| Some(*cut) == api) {
+            moods.send_modify(|mood| (mood.cut_at, mood.length) = (None, frame.len()));
+            let _ = to.write_all(&frame[..byte.min(frame.len())]).await;
+            break;
+        }
+        if send(&mut to, &frame, moods).await.is_err() {
+            break;
+        }
+    }
+}
+
+/// At once, or byte by byte as long as that is the network's mood.
+async fn send(to: &mut OwnedWriteHalf, frame: &[u8], moods: &watch::Sender<Mood>) -> std::io::Result<()> {
+    for (at, byte) in frame.iter().enumerate() {
+        let Some(each) = moods.borrow().drip else { return to.write_all(&frame[at..]).await };
+        to.write_all(&[*byte]).await?;
+        tokio::time::sleep(each).await;
+    }
+    Ok(())
+}
+
+/// A frame with its length.
+async fn frame(from: &mut OwnedReadHalf) -> Option<Vec<u8>> {
+    let size = from.read_u32().await.ok()?;
+    let mut frame = vec![0; 4 + size as usize];
+    frame[..4].copy_from_slice(&size.to_be_bytes());
+    from.read_exact(&mut frame[4..]).await.ok()?;
+    Some(frame)
+}
+
+/// Wherever the broker's address stands in an answer, ours takes its place.
+fn redirect(frame: &mut [u8], from: u16, to: u16) {
+    const HOST: &[u8] = b"127.0.0.1";
+    let port = |port: u16| u32::from(port).to_be_bytes();
+    for at in 0..frame.len().saturating_sub(HOST.len() + 3) {
+        let place = at + HOST.len()..at + HOST.len() + 4;
+        if frame[at..].starts_with(HOST) && frame[place.clone()] == port(from) {
+            frame[place].copy_from_slice(&port(to));
+        }
+    }
+}

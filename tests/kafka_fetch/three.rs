@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use kafkacrypto::kafka::{Isolation, OffsetAt, ReaderConfig, TopicPartition};
+use kafkacrypto::kafka::{FetchError, Isolation, OffsetAt, Reader, ReaderConfig, Reset, Start, TopicPartition};
 use serde_json::json;
 
 use crate::support::Cluster;
@@ -50,7 +50,7 @@ fn survives(name: &str, cluster: &Cluster, disturb: impl FnOnce(&str) + Send + '
             tokio::task::spawn_blocking(move || disturb(&topic))
         };
         let started = Instant::now();
-        read_until(&mut reader, &mut seen, 4 * LONG, |seen| disturbed.is_finished() && seen.count() > 300).await;
+        read_until(&mut reader, &mut seen, 20 * LONG, |seen| disturbed.is_finished() && seen.count() > 300).await;
         disturbed.await.unwrap();
         STOP.store(true, Ordering::Relaxed);
         let each = tokio::task::spawn_blocking(move || writing.join().unwrap()).await.unwrap();
@@ -73,6 +73,36 @@ fn whole(cluster: &Cluster) {
     assert!(all.is_some(), "the cluster is whole again: {}", behind());
 }
 
+/// A position whose last record has another epoch than the log says: what an unclean election leaves behind.
+fn a_log_that_went_another_way(cluster: &Cluster) {
+    let topic = support::fresh("diverges");
+    let mut writer = Writer::start(&cluster.bootstrap()).unwrap();
+    writer.create(&topic, 1);
+    writer.produce(&topic, 0, 0, 10);
+    let client = client(&cluster.bootstrap());
+    let partition = TopicPartition::new(&*topic, 0);
+    runtime().block_on(async {
+        let mut seen = Seen::default();
+        let mut first = reader(&client, ReaderConfig::default(), &topic, 1);
+        read_until(&mut first, &mut seen, LONG, |seen| seen.count() == 10).await;
+        let epoch = first.standing(&partition).unwrap().leader_epoch.expect("an epoch");
+        for node in 1..=3 {
+            cluster.move_leader(&topic, 0, node);
+        }
+        writer.produce(&topic, 0, 10, 10);
+        read_until(&mut first, &mut seen, LONG, |seen| seen.count() == 20).await;
+        assert!(seen.errors.is_empty() && first.standing(&partition).unwrap().leader_epoch > Some(epoch));
+        let mut other = Reader::new(&client, ReaderConfig::default().reset(Reset::Earliest));
+        other.assign(&[(partition.clone(), Start::Kept { offset: 15, leader_epoch: epoch })]);
+        let mut seen = Seen::default();
+        read_until(&mut other, &mut seen, LONG, |seen| seen.count() == 10).await;
+        let [FetchError::Truncated { offset: 15, end: 10, next: Some(10), .. }] = &seen.errors[..] else {
+            panic!("{:?}", seen.errors)
+        };
+        assert!(seen.numbers[&0].iter().copied().eq(10..20));
+    });
+}
+
 #[test]
 fn leaders_move_and_brokers_die() {
     let Some(cluster) = Cluster::start() else { return };
@@ -80,6 +110,7 @@ fn leaders_move_and_brokers_die() {
         return;
     }
     let cluster: &'static Cluster = Box::leak(Box::new(cluster));
+    a_log_that_went_another_way(cluster);
     survives("moves", cluster, |topic| {
         for (partition, node) in [(0, 2), (1, 3), (2, 1), (0, 3)] {
             cluster.move_leader(topic, partition, node);

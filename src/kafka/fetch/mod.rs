@@ -8,7 +8,9 @@
 //!
 //! It owns the bytes of fetch and offset requests and of their answers; batches are the room `record`'s.
 //!
-//! Reading from a follower: obeyed when the cluster suggests one, which it does only for clients that name their rack.
+//! Records are read from leaders: no rack is named, so no broker suggests a follower (one that did would be obeyed). A log
+//! that was cut by an unclean election is noticed by the broker itself, which is told the epoch of the record before each
+//! offset (KIP-320, as followers do it); no request of its own is needed for that.
 
 mod config;
 mod core;

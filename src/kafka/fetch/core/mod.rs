@@ -230,10 +230,11 @@ impl Core {
         }
     }
 
-    /// From now on each partition that has nothing wants an answer to a request that is yet to be sent.
+    /// From now on each partition that has nothing wants an answer to a request that is yet to be sent; those that are in
+    /// trouble anyway don't.
     pub(super) fn demand(&mut self, reader: ReaderId) {
         let Some(reading) = self.readers.get_mut(&reader) else { return };
-        for slot in reading.slots.values_mut().filter(|slot| slot.queue.is_empty()) {
+        for slot in reading.slots.values_mut().filter(|slot| slot.queue.is_empty() && slot.failing.is_none()) {
             slot.need = Need::Wanted;
         }
     }

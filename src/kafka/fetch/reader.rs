@@ -121,7 +121,7 @@ struct Round {
     records: usize,
     bytes: usize,
     fetched: BTreeMap<TopicPartition, Fetched>,
-    /// Something was taken or given back, so that requests may follow.
+    /// Something happened that requests may follow.
     moved: bool,
 }
 
@@ -283,14 +283,13 @@ impl Reader {
         }
         while round.has_room() {
             let Some((partition, item)) = self.hub.with(|core| core.take(self.id)) else { break };
-            round.moved = true;
             let Some(place) = self.places.get_mut(&partition) else { continue };
             place.items.push_back(item);
             if !place.queued {
                 self.serve(partition, &mut round);
             }
         }
-        if round.moved {
+        if round.moved || self.hub.with(|core| core.is_starved(self.id)) {
             self.hub.act(&self.client);
         }
         round.fetched.into_values().collect()
@@ -328,10 +327,9 @@ impl Reader {
                     let bytes = reading.bytes();
                     place.reading = None;
                     place.suspect = None;
-                    round.moved = true;
-                    self.hub.with(|core| {
+                    round.moved |= self.hub.with(|core| {
                         core.release(self.id, bytes);
-                        core.resume(self.id, partition, next);
+                        core.resume(self.id, partition, next)
                     });
                 }
                 Ended::Bad { first, last, reason } => return self.bad(partition, round, (first, last), reason),
@@ -359,6 +357,7 @@ impl Reader {
             Item::Chunk(chunk) => {
                 // Not what we wait for: never hand it out.
                 let next = place.next.unwrap_or(0);
+                round.moved = true;
                 self.discard(partition);
                 self.hub.with(|core| {
                     core.release(self.id, chunk.records.len());

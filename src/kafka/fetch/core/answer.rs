@@ -24,7 +24,9 @@ impl Core {
             Err(error) => self.broke(now, &out, &error),
         }
         self.lane_is_free(now, id, &out, empty);
-        self.no_longer_needed(id, &out);
+        if out.needed {
+            self.no_longer_needed(id, &out);
+        }
     }
 
     fn lane_is_free(&mut self, now: Duration, id: AskId, out: &Out, empty: bool) {

@@ -141,11 +141,18 @@ impl Core {
         self.wakes.insert(reader);
     }
 
-    /// A chunk was read whose headers didn't tell where it ends.
-    pub(in crate::kafka::fetch) fn resume(&mut self, reader: ReaderId, partition: &TopicPartition, offset: i64) {
-        let Some(slot) = self.slot(reader, partition) else { return };
-        if slot.at == At::Unsure {
+    /// A chunk was read to this offset. Whether that had to be known for the next request.
+    pub(in crate::kafka::fetch) fn resume(
+        &mut self,
+        reader: ReaderId,
+        partition: &TopicPartition,
+        offset: i64,
+    ) -> bool {
+        let Some(slot) = self.slot(reader, partition) else { return false };
+        let unsure = slot.at == At::Unsure && slot.queue.is_empty();
+        if unsure {
             slot.go(offset, -1);
         }
+        unsure
     }
 }

@@ -55,6 +55,8 @@ struct Reading {
     buffered: usize,
     /// Bytes that requests may bring at most.
     reserved: usize,
+    /// It had no room when a request was made last.
+    starved: bool,
 }
 
 /// What is known of a topic.
@@ -106,6 +108,8 @@ struct Out {
     kind: Kind,
     /// Whether it was sent to be answered at once.
     at_once: bool,
+    /// Whether anybody waits for just this answer.
+    needed: bool,
     sent: BTreeMap<TopicPartition, Sent>,
     /// Who waits for which partition.
     covers: BTreeMap<TopicPartition, Vec<ReaderId>>,
@@ -147,7 +151,14 @@ impl Core {
     /// A new Reader, without partitions.
     pub(super) fn open(&mut self, options: Options) -> ReaderId {
         let id = ReaderId(self.next_id());
-        let reading = Reading { options, slots: BTreeMap::new(), ready: VecDeque::new(), buffered: 0, reserved: 0 };
+        let reading = Reading {
+            options,
+            slots: BTreeMap::new(),
+            ready: VecDeque::new(),
+            buffered: 0,
+            reserved: 0,
+            starved: false,
+        };
         self.readers.insert(id, reading);
         self.shed();
         id
@@ -228,6 +239,11 @@ impl Core {
         if let Some(reading) = self.readers.get_mut(&reader) {
             reading.buffered = reading.buffered.saturating_sub(bytes);
         }
+    }
+
+    /// Whether bytes that are released may make room for a request.
+    pub(super) fn is_starved(&self, reader: ReaderId) -> bool {
+        self.readers.get(&reader).is_some_and(|reading| reading.starved)
     }
 
     /// From now on each partition that has nothing wants an answer to a request that is yet to be sent; those that are in

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::super::{Isolation, TopicPartition};
-use super::slot::{At, Need};
+use super::slot::{At, Need, Slot};
 use super::types::{Action, Ask, AskId, Find, Kind, OffsetWant, ReaderId, Sent};
-use super::{Core, Finding, Out, Turn};
+use super::{Core, Finding, Out, Reading, Turn};
 
 /// A slot that wants records.
 #[derive(Debug, Clone)]
@@ -16,6 +16,8 @@ struct Want {
     sent: Sent,
     need: bool,
     tried: bool,
+    /// Its slot has something to note when it is asked for.
+    noted: bool,
 }
 
 /// All that is wanted, by broker and isolation.
@@ -60,17 +62,21 @@ impl Core {
     fn wants(&self, now: Duration) -> Wants {
         let mut wants = Wants::default();
         for (id, reading) in &self.readers {
-            for partition in reading.slots.keys() {
-                self.want(now, *id, partition, &mut wants);
+            for (partition, slot) in &reading.slots {
+                self.want(now, (*id, reading), (partition, slot), &mut wants);
             }
         }
         wants
     }
 
     /// Adds what one slot wants.
-    fn want(&self, now: Duration, reader: ReaderId, partition: &TopicPartition, wants: &mut Wants) -> Option<()> {
-        let reading = self.readers.get(&reader)?;
-        let slot = reading.slots.get(partition)?;
+    fn want(
+        &self,
+        now: Duration,
+        (reader, reading): (ReaderId, &Reading),
+        (partition, slot): (&TopicPartition, &Slot),
+        wants: &mut Wants,
+    ) -> Option<()> {
         let topic = self.topics.get(&partition.topic)?;
         let part = topic.parts.get(&partition.partition)?;
         let isolation = reading.options.isolation;
@@ -100,7 +106,8 @@ impl Core {
                 let max_bytes = reading.options.partition_bytes.max(1);
                 let sent = Sent { topic_id: topic.id, offset, leader_epoch: part.epoch, last_epoch: epoch, max_bytes };
                 let need = slot.need == Need::Wanted;
-                let want = Want { reader, partition: partition.clone(), sent, need, tried: slot.tried };
+                let noted = need || slot.topic_id.is_none();
+                let want = Want { reader, partition: partition.clone(), sent, need, tried: slot.tried, noted };
                 wants.records.entry((broker, isolation)).or_default().push(want);
             }
             At::Finding(..) | At::Unsure => {}
@@ -158,7 +165,7 @@ impl Core {
         if poll.is_none() {
             actions.extend(self.ask(lane, Kind::Poll, &wants));
         }
-        if quick.is_some() {
+        if quick.is_some() || (poll.is_none() && self.covers_all(lane, wants.len())) {
             return;
         }
         let left: Vec<Want> = wants.into_iter().filter(|want| !self.is_covered(lane, want)).collect();
@@ -166,16 +173,16 @@ impl Core {
             return;
         }
         let at = self.lanes.get(&lane).map_or(Duration::ZERO, |lane| lane.quick_at);
-        if at > now && left.iter().all(|want| want.tried && !self.is_newly_needed(want)) {
+        if at > now && left.iter().all(|want| want.tried && !want.need) {
             due.at(at);
             return;
         }
         actions.extend(self.ask(lane, Kind::Quick, &left));
     }
 
-    fn is_newly_needed(&self, want: &Want) -> bool {
-        let slot = self.readers.get(&want.reader).and_then(|reading| reading.slots.get(&want.partition));
-        slot.is_some_and(|slot| slot.need == Need::Wanted)
+    fn covers_all(&self, lane: (i32, Isolation), wants: usize) -> bool {
+        let poll = self.lanes.get(&lane).and_then(|lane| lane.poll).and_then(|id| self.out.get(&id));
+        poll.is_some_and(|out| out.covers.values().map(Vec::len).sum::<usize>() == wants)
     }
 
     /// Whether the poll that is out brings it, and soon enough.
@@ -184,21 +191,24 @@ impl Core {
         let Some(out) = poll else { return false };
         let asked = out.sent.get(&want.partition);
         let covers = out.covers.get(&want.partition).is_some_and(|readers| readers.contains(&want.reader));
-        covers
-            && asked.is_some_and(|sent| sent.offset == want.sent.offset)
-            && (out.at_once || !self.is_newly_needed(want))
+        covers && asked.is_some_and(|sent| sent.offset == want.sent.offset) && (out.at_once || !want.need)
     }
 
     /// Makes a request of what its Readers have room for.
     fn ask(&mut self, lane: (i32, Isolation), kind: Kind, wants: &[Want]) -> Option<Action> {
         let (broker, isolation) = lane;
         let grants = self.grants(wants);
+        for want in wants {
+            if let Some(reading) = self.readers.get_mut(&want.reader) {
+                reading.starved = !grants.contains_key(&want.reader);
+            }
+        }
         let chosen = choose(wants, &grants, kind);
         let max_bytes = chosen.readers().filter_map(|reader| grants.get(&reader)).min().copied();
         let max_bytes = max_bytes?.min(self.limits.response_bytes).max(1);
         let id = AskId(self.next_id());
         let reserved = self.reserve(&chosen, max_bytes);
-        let need = self.note_asked(&chosen, id);
+        let need = self.note_asked(wants, &chosen, id);
         let entry = self.lanes.entry(lane).or_default();
         entry.turns = entry.turns.wrapping_add(1);
         let mut ask = Ask {
@@ -225,8 +235,10 @@ impl Core {
         let turn = entry.turns.checked_rem(ask.send.len()).unwrap_or(0);
         ask.send.rotate_left(turn);
         let at_once = ask.wait.is_zero();
-        self.out
-            .insert(id, Out { broker, isolation, kind, at_once, sent: chosen.sent, covers: chosen.covers, reserved });
+        self.out.insert(
+            id,
+            Out { broker, isolation, kind, at_once, needed: need, sent: chosen.sent, covers: chosen.covers, reserved },
+        );
         Some(Action::Ask(id, ask))
     }
 
@@ -268,16 +280,14 @@ impl Core {
     }
 
     /// Notes in the slots that they were asked for; whether one of them wants its answer at once.
-    fn note_asked(&mut self, chosen: &Chosen, id: AskId) -> bool {
+    fn note_asked(&mut self, wants: &[Want], chosen: &Chosen, id: AskId) -> bool {
         let mut need = false;
-        for (partition, readers) in &chosen.covers {
-            for reader in readers {
-                let Some(slot) = self.slot(*reader, partition) else { continue };
-                slot.topic_id = slot.topic_id.or_else(|| chosen.sent.get(partition).map(|sent| sent.topic_id));
-                if slot.need == Need::Wanted {
-                    slot.need = Need::Asked(id);
-                    need = true;
-                }
+        for want in wants.iter().filter(|want| want.noted && chosen.has(want)) {
+            let Some(slot) = self.slot(want.reader, &want.partition) else { continue };
+            slot.topic_id = slot.topic_id.or(Some(want.sent.topic_id));
+            if slot.need == Need::Wanted {
+                slot.need = Need::Asked(id);
+                need = true;
             }
         }
         need
@@ -307,6 +317,10 @@ struct Chosen {
 }
 
 impl Chosen {
+    fn has(&self, want: &Want) -> bool {
+        self.covers.get(&want.partition).is_some_and(|readers| readers.contains(&want.reader))
+    }
+
     fn readers(&self) -> impl Iterator<Item = ReaderId> + '_ {
         self.covers.values().flatten().copied()
     }

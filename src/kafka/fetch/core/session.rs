@@ -31,21 +31,25 @@ impl Session {
             self.parts.clone_from(wanted);
             return difference;
         }
+        let mut kept = 0;
         for (partition, sent) in wanted {
             let known = self.parts.get(partition);
             if known.is_some_and(|known| known.topic_id != sent.topic_id) {
                 difference.forget.extend(known.map(|known| (partition.clone(), known.topic_id)));
             }
+            kept += usize::from(known.is_some());
             if known != Some(sent) {
                 difference.send.push((partition.clone(), *sent));
             }
         }
-        let gone = self.parts.iter().filter(|(partition, _)| !wanted.contains_key(*partition));
-        difference.forget.extend(gone.map(|(partition, sent)| (partition.clone(), sent.topic_id)));
+        if kept < self.parts.len() {
+            let gone = self.parts.iter().filter(|(partition, _)| !wanted.contains_key(*partition));
+            difference.forget.extend(gone.map(|(partition, sent)| (partition.clone(), sent.topic_id)));
+            self.parts.retain(|partition, _| wanted.contains_key(partition));
+        }
         for (partition, sent) in &difference.send {
             self.parts.insert(partition.clone(), *sent);
         }
-        self.parts.retain(|partition, _| wanted.contains_key(partition));
         difference
     }
 

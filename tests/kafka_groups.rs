@@ -379,7 +379,7 @@ async fn what_is_committed_is_where_reading_goes_on() {
         }
     }
     assert_eq!(offsets, (7..written).collect::<Vec<_>>());
-    assert_eq!(client.committed(&group.name, &[first.clone()], within).await.unwrap()[&first].offset, 7);
+    assert_eq!(client.committed(&group.name, std::slice::from_ref(&first), within).await.unwrap()[&first].offset, 7);
     consumer.commit().await.unwrap();
     consumer.close().await.unwrap();
     assert_eq!(client.committed(&group.name, &[], within).await.unwrap()[&first].offset, written);

@@ -680,8 +680,11 @@ fn half_signed(message: &[u8]) -> Vec<u8> {
     [&[0; 17_088][..], &classical].concat()
 }
 
-/// Requests by the consumer with a key of type 4: root, `random0`, chain.
-static HYBRID_REQUESTS: LazyLock<Vec<(Root, [u8; 32], Vec<u8>)>> = LazyLock::new(|| {
+/// A request: root, `random0`, chain.
+type Requested = (Root, [u8; 32], Vec<u8>);
+
+/// Requests by the consumer with a key of type 4.
+static HYBRID_REQUESTS: LazyLock<Vec<Requested>> = LazyLock::new(|| {
     let schemes = [Scheme::X25519, Scheme::X25519Sntrup761, Scheme::X25519MlKem1024];
     let cases = schemes.iter().flat_map(|scheme| ["lab", "foo"].map(|root| (*scheme, Root::new(root))));
     let request = |(n, (scheme, root)): (u8, (Scheme, Root))| {

@@ -139,7 +139,7 @@ async fn read(args: &ConsumeArgs, topics: &[String], opened: &Opened) -> Result<
 enum Source {
     Topic(Consumer),
     #[cfg(feature = "kafka")]
-    Group(GroupConsumer, bool),
+    Group(Box<GroupConsumer>, bool),
 }
 
 impl Source {
@@ -153,7 +153,7 @@ impl Source {
             consumer = consumer.wait_for_keys(wait);
         }
         consumer.on_rebalance(|rebalance| tracing::info!(?rebalance, "the group shares out"));
-        Ok(Self::Group(consumer, args.exit))
+        Ok(Self::Group(Box::new(consumer), args.exit))
     }
 
     #[cfg(not(feature = "kafka"))]

@@ -259,6 +259,16 @@ mod tests {
         assert_eq!(scram.first().as_slice(), format!("n,,n=a=3Db=2Cc,r={}", BASE64.encode([7; 18])).as_bytes());
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_broker_is_believed_without_the_signature(bytes in proptest::collection::vec(0..=255_u8, 0..100)) {
+            let first = rfc7677().step(&bytes);
+            proptest::prop_assert!(first.is_err());
+            let mut scram = Scram { state: State::Proved(Zeroizing::new(vec![7; 32])), ..rfc7677() };
+            proptest::prop_assert!(scram.step(&bytes).is_err());
+        }
+    }
+
     const SHA512_PROOF: &str = "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=gMGXRcevScNtxZ6/8lQYpGtnsNAc3mGcmNomv+xnoOMw+3R2xNJdMNnzMlTN8PPC6wdp6dybEmDYXYTxwnYPJQ==";
     const SHA512_FINAL: &str =
         "v=ZQnYEgWQMFmmsM8aQMF0nDDCy/AgCzkwk8CmMZYcMg0vSVlKDanekLtifDSeVGT4+5ZxXnJq199RVG2rR7N7Zw==";

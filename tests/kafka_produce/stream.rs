@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kafkacrypto::kafka::{Client, Delivered, Delivery, Error, Producer, ProducerConfig, ProducerRecord};
+use kafkacrypto::kafka::{Client, Delivered, Delivery, Error, ErrorKind, Producer, ProducerConfig, ProducerRecord};
 use tokio::task::JoinHandle;
 
 use crate::LONG;
@@ -47,10 +47,17 @@ async fn send(producer: Producer, topic: Arc<str>, partitions: usize, stop: Arc<
             for (partition, deliveries) in sent.iter_mut().enumerate() {
                 let value = format!("{:.<200}", deliveries.len());
                 let record = ProducerRecord::new(topic.clone(), value).partition(partition.try_into().unwrap());
-                deliveries.push(producer.send(record).await.unwrap());
+                let delivery = loop {
+                    match producer.send(record.clone()).await {
+                        Ok(delivery) => break delivery,
+                        // Deleted, and to be made again.
+                        Err(error) => assert_eq!(error.kind(), ErrorKind::UnknownTopic, "{error}"),
+                    }
+                };
+                deliveries.push(delivery);
             }
         }
-        tokio::time::sleep(Duration::from_millis(3)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     sent
 }

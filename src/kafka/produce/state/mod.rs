@@ -312,7 +312,8 @@ impl State {
                 usize::try_from(partition).ok().filter(|at| *at < topic.count).and_then(|at| topic.slots.get(at));
             return slot.copied().ok_or(Refusal::Partition(topic.count));
         }
-        if topic.sticky.is_none_or(|(_, left)| left == 0) {
+        let led = |slot: usize| self.partitions.get(slot).is_some_and(|partition| partition.leader.is_some());
+        if topic.sticky.is_none_or(|(slot, left)| left == 0 || !led(slot)) {
             let slot = sticky(topic, &self.partitions, &mut self.dice).ok_or(Refusal::Topic)?;
             topic.sticky = Some((slot, STICK_TO.max(self.rules.batch_size)));
         }

@@ -105,7 +105,11 @@ pub async fn a_black_hole_ends_every_call_in_time_and_heals<W: Way>() {
     assert!(start.elapsed() < short * 12, "{:?}", start.elapsed());
 
     proxy.swallow(false);
-    kafka.produce(&topic, 0, vec![value("two")], LONG).await.unwrap();
+    // Behind a record of which nobody knows whether it has arrived, one more may have to be given up.
+    if let Err(error) = kafka.produce(&topic, 0, vec![value("two")], LONG).await {
+        assert!(error.may_have_arrived(), "{error}");
+        kafka.produce(&topic, 0, vec![value("two")], LONG).await.unwrap();
+    }
     assert_eq!(contract::read_to_end(&kafka, &topic).await.last().unwrap().value.as_deref(), Some(&b"two"[..]));
 }
 
@@ -179,7 +183,7 @@ pub async fn asking_creates_no_topic<W: Way>() {
     assert_eq!(offset.kind(), TransportErrorKind::UnknownTopic);
     let fetched = kafka.fetch(&[FetchFrom::new(topic.as_str(), 0, 0)], 1, LONG, LONG).await.unwrap();
     assert_eq!(fetched[0].result.as_ref().unwrap_err().kind(), TransportErrorKind::UnknownTopic);
-    assert!(start.elapsed() < Duration::from_secs(5));
+    assert!(start.elapsed() < Duration::from_secs(10));
     assert_eq!(connect::<W>(&address).await.partitions(&topic, LONG).await.unwrap(), None);
 }
 

@@ -433,7 +433,7 @@ impl World {
             (1..=3).for_each(|broker| self.answer(broker, true));
             self.look();
             let quiet = self.refreshes.is_empty() && self.asked_id == 0 && self.compressing.is_empty();
-            if quiet && self.lanes.values().all(VecDeque::is_empty) {
+            if quiet && !self.state.is_idle() && self.lanes.values().all(VecDeque::is_empty) {
                 self.wake();
             }
             assert!(self.now - since < Duration::from_secs(15), "{:?}", self.state);

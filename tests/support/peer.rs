@@ -111,12 +111,13 @@ impl PythonFleet {
         assert_eq!(answer["sent"], count, "{answer}");
     }
 
-    /// What a consumer could read of the first `count` records of a topic.
+    /// The first `count` records of a topic, which a consumer must be able to read.
     pub fn read(&self, config: &Path, topic: &str, count: usize, within: Duration) -> Vec<Plain> {
         let job = json!({"config": path(config), "topic": topic, "count": count, "timeout": within.as_secs_f64()});
         let answer = self.job(job, within + PATIENCE);
         let part = |part: &Value| part.as_str().map(|text| hex::decode(text).expect("hex"));
         let records = answer["records"].as_array().unwrap_or_else(|| panic!("{answer}"));
+        assert_eq!(records.len(), count, "read, and {} that can't be read", answer["waiting"]);
         records.iter().map(|record| (part(&record["key"]), part(&record["value"]))).collect()
     }
 

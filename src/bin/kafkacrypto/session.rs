@@ -65,6 +65,11 @@ impl NodeArgs {
         Ok(Opened { node: builder.open().await?, allowed, cluster })
     }
 
+    /// Whether a setting of the command line names a consumer group.
+    pub(crate) fn names_group(&self) -> bool {
+        self.settings.iter().any(|(name, _)| matches!(name.as_str(), "group.id" | "group_id"))
+    }
+
     /// The cluster alone: that of the command line, else that of the config. No node works for it.
     #[cfg(feature = "kafka")]
     pub(crate) fn cluster_alone(&self) -> Result<Cluster, Failure> {

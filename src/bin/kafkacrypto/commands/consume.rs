@@ -42,7 +42,7 @@ pub(crate) struct ConsumeArgs {
     /// The partition [default: all of them]
     #[arg(short, long, value_parser = clap::value_parser!(i32).range(0..))]
     partition: Option<i32>,
-    /// Where to start: beginning, end, stored (by the group that -X group.id or the config names), an offset N, -N from
+    /// Where to start: beginning, end, stored (by the group of -X group.id=GROUP), an offset N, -N from
     /// the end, or s@MILLISECONDS since 1970; and e@MILLISECONDS: where to stop [default: beginning; with -G only
     /// beginning or end, where the group has stored nothing]
     #[arg(short, long, allow_hyphen_values = true, value_parser = kcat::offset)]
@@ -95,6 +95,9 @@ pub(crate) fn run(args: ConsumeArgs) -> Result<(), Failure> {
 
 async fn consume(args: ConsumeArgs) -> Result<(), Failure> {
     let topics = args.wanted()?;
+    if args.group.is_none() && args.offset.contains(&Offset::Stored) && !args.node.names_group() {
+        return Err(Failure::usage("-o stored needs the group that stored it: -X group.id=GROUP"));
+    }
     let opened = args.node.open_with(&args.settings()).await?;
     let mut not_allowed = None;
     for topic in topics.iter().filter(|topic| !topic.starts_with('^')) {
@@ -255,10 +258,9 @@ impl ConsumeArgs {
 /// Where the group of the settings left off in each partition.
 #[cfg(feature = "kafka")]
 async fn stored(topic: &str, partitions: &[i32], opened: &Opened) -> Result<Vec<(i32, i64)>, Failure> {
-    let needs = "-o stored needs a group and its cluster: -X group.id=GROUP";
-    let cluster = opened.cluster.as_ref().ok_or_else(|| Failure::usage(needs))?;
+    let Some(cluster) = &opened.cluster else { return Ok(Vec::new()) };
     let config = cluster.settings.consumer().map_err(Failure::configuration)?;
-    let group = config.group().ok_or_else(|| Failure::usage(needs))?;
+    let Some(group) = config.group() else { return Ok(Vec::new()) };
     let places: Vec<_> = partitions.iter().map(|number| kafka::TopicPartition::new(topic, *number)).collect();
     let committed = cluster.client.committed(group.id(), &places, session::CONNECT).await;
     let committed = committed.map_err(|error| session::broker(&TransportError::from(error)))?;

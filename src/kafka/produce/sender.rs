@@ -31,19 +31,27 @@ pub(super) async fn run(shared: Arc<Shared>) {
     let mut jobs = Jobs::new();
     let mut event = Event::Tick;
     loop {
-        let (actions, wake, idle) = {
-            let mut state = shared.state();
-            let actions = state.handle(event, shared.now());
-            (actions, state.next_wake(), state.is_idle())
-        };
-        for action in actions {
-            perform(&shared, action, &mut jobs);
-        }
+        let (wake, idle) = advance(&shared, event, &mut jobs);
         if idle && shared.closing.load(Ordering::Relaxed) {
             return;
         }
         event = next(&shared, wake, &mut jobs).await;
     }
+}
+
+/// Tells the state machine what happened and does what it says. Returns when to wake it, and whether all is reported.
+fn advance(shared: &Arc<Shared>, event: Event, jobs: &mut Jobs) -> (Option<Duration>, bool) {
+    // A flush that finds all reported waits until those who wait for it were told.
+    let _reporting = shared.reporting();
+    let (actions, wake, idle) = {
+        let mut state = shared.state();
+        let actions = state.handle(event, shared.now());
+        (actions, state.next_wake(), state.is_idle())
+    };
+    for action in actions {
+        perform(shared, action, jobs);
+    }
+    (wake, idle)
 }
 
 /// What is under way, in the order in which it was begun: requests must go out in that order, so they are polled in it.
@@ -91,10 +99,8 @@ fn perform(shared: &Arc<Shared>, action: Action, jobs: &mut Jobs) {
             }));
         }
         Action::Report { report, piece, freed } => {
-            let reporting = shared.reporting();
             report.settle(piece);
             shared.memory.add_permits(freed);
-            drop(reporting);
             shared.reported.notify_waiters();
         }
     }
@@ -237,6 +243,7 @@ struct Guard(Arc<Shared>);
 impl Drop for Guard {
     fn drop(&mut self) {
         self.0.closing.store(true, Ordering::Relaxed);
+        let _reporting = self.0.reporting();
         let actions = self.0.state().abandon(&closed());
         for action in actions {
             perform(&self.0, action, &mut Jobs::new());

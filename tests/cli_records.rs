@@ -385,3 +385,41 @@ fn bad_arguments_and_files_are_told_apart() {
     ended(&run(&["consume", "-n", path(&consumer), "-t", "t"], b""), 5);
     drop(held);
 }
+
+/// What kcat users expect: groups that go on where they left off, headers, codecs, listings, offsets by time.
+#[test]
+fn kafka_is_used_as_with_kcat() {
+    let Some(place) = Place::over_kafka() else { return };
+    let (producer, consumer, topic) = (place.producer(), place.consumer(), place.topic());
+    let _sending = place.produce(&producer, &["-H", "unit=C", "-H", "empty", "-z", "lz4"], b"1\n2\n3\n4\n5\n");
+    let group = support::fresh("group");
+    let grouped = |more: &[&str]| {
+        let arguments = [&["consume", "-n", path(&consumer), "-G", &group, &topic, "-f", "%s "], more].concat();
+        let output = run(&arguments, b"");
+        ended(&output, 0);
+        text(&output.stdout)
+    };
+    assert_eq!(grouped(&["-o", "beginning", "-c", "2"]), "1 2 ");
+    assert_eq!(grouped(&["-e", "-u"]), "3 4 5 ");
+    assert_eq!(grouped(&["-e", "-X", "auto.offset.reset=earliest"]), "");
+    let stored = place.consume(&consumer, &["-o", "stored", "-X", &format!("group.id={group}"), "-f", "%s "]);
+    assert_eq!((stored.status.code(), text(&stored.stdout)), (Some(0), String::new()));
+    let all = place.consume(&consumer, &["-o", "s@0", "-o", "e@99999999999999", "-f", "%s/%h "]);
+    assert!(text(&all.stdout).starts_with("1/unit=C,empty=NULL 2/"), "{}", text(&all.stdout));
+    let before = place.consume(&consumer, &["-o", "e@1", "-f", "%s "]);
+    assert_eq!(text(&before.stdout), "");
+
+    let listed = run(&["consume", "-L", "-b", &place.bootstrap, "-t", &topic, "-J"], b"");
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!(listed["topics"][0]["partitions"][0]["partition"], 0);
+    let listed = run(&["consume", "-L", "-b", &place.bootstrap], b"");
+    assert!(text(&listed.stdout).contains(&format!("topic \"{topic}\" with 1 partitions")));
+    let (first, end) = (format!("{topic}:0:0"), format!("{topic}:0:-1"));
+    let asked = run(&["consume", "-Q", "-b", &place.bootstrap, "-t", &first, "-t", &end], b"");
+    assert_eq!(text(&asked.stdout), format!("{topic} [0] offset 0\n{topic} [0] offset 5\n"));
+
+    ended(&run(&["consume", "-L", "-b", &place.bootstrap, "-X", "security.protocol=SSL"], b""), 6);
+    ended(&run(&["consume", "-L", "-b", &place.bootstrap, "-X", "security.protocol"], b""), 2);
+    ended(&run(&["consume", "-n", path(&consumer), "-G", &group], b""), 2);
+    ended(&run(&["produce", "-n", path(&producer), "-t", &topic, "-z", "brotli"], b"x\n"), 5);
+}

@@ -10,8 +10,6 @@
 //!
 //! It owns Kafka's protocol on the wire: frames, headers, versions and record batches.
 
-#![allow(dead_code)] // until the parts that use it have landed
-
 mod admin;
 mod cluster;
 mod config;

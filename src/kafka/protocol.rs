@@ -46,11 +46,6 @@ impl Versions {
         }
         Ok(version)
     }
-
-    /// The versions of an API that the broker speaks, from and to.
-    pub(in crate::kafka) fn range(&self, key: i16) -> Option<(i16, i16)> {
-        self.0.get(&key).copied()
-    }
 }
 
 /// A request as it goes over the wire, its length first.
@@ -224,7 +219,7 @@ mod tests {
         assert_eq!(versions(ApiKey::Metadata, 0, 12).pick::<MetadataRequest>(), Ok(12));
         assert_eq!(versions(ApiKey::Metadata, 0, 99).pick::<MetadataRequest>(), Ok(13));
         assert_eq!(versions(ApiKey::OffsetDelete, 0, 0).pick::<OffsetDeleteRequest>(), Ok(0));
-        assert_eq!(versions(ApiKey::Metadata, 0, 12).range(ApiKey::Metadata as i16), Some((0, 12)));
+        assert_eq!(versions(ApiKey::Metadata, 0, 12).0.get(&(ApiKey::Metadata as i16)), Some(&(0, 12)));
     }
 
     #[test]

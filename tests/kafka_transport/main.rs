@@ -23,6 +23,11 @@ async fn memory_keeps_the_contract() {
     contract::check(&Broker::new().transport(), &support::fresh("contract")).await;
 }
 
+fn now_ms() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    i64::try_from(now.as_millis()).unwrap()
+}
+
 fn value(text: &str) -> Outgoing {
     Outgoing::new(None, Some(text.as_bytes().to_vec())).at(1_700_000_000_000)
 }

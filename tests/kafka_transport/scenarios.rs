@@ -7,7 +7,7 @@ use kafkacrypto::kafka::SaslMechanism;
 use kafkacrypto::transport::{FetchFrom, OffsetAt, Transport, TransportError, TransportErrorKind};
 
 use crate::support::Proxy;
-use crate::{LONG, contract, support, value};
+use crate::{LONG, contract, now_ms, support, value};
 
 /// A transport to Apache Kafka that can be made.
 pub trait Way: Transport + Clone + std::fmt::Debug {
@@ -146,7 +146,9 @@ pub async fn a_broker_is_killed_and_started_again<W: Way>() {
     let writing = tokio::spawn(async move {
         let (mut acknowledged, mut unsure) = (Vec::new(), 0);
         for n in 0..200 {
-            match writer.produce(&name, 0, vec![value(&n.to_string())], LONG * 3).await {
+            // A broker that starts again forgets producers whose records are older than a day, by the records' own time.
+            let record = value(&n.to_string()).at(now_ms());
+            match writer.produce(&name, 0, vec![record], LONG * 3).await {
                 Ok(_) => acknowledged.push(n.to_string()),
                 Err(error) if error.may_have_arrived() => unsure += 1,
                 Err(error) => panic!("{error}"),

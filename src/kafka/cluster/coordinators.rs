@@ -14,6 +14,7 @@ pub(in crate::kafka) enum Coordinator {
     /// A consumer group.
     Group,
     /// A transactional id.
+    #[allow(dead_code, reason = "nothing here has transactions yet")]
     Transaction,
 }
 

@@ -49,7 +49,8 @@ impl Frames {
     }
 
     /// Whether the stream may end here.
-    pub(in crate::kafka) fn is_between(&self) -> bool {
+    #[cfg(test)]
+    fn is_between(&self) -> bool {
         self.buffer.is_empty()
     }
 

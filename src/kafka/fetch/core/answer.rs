@@ -151,6 +151,7 @@ impl Core {
         let ahead = look_ahead(&part.records, sent.offset);
         let chunk = Chunk {
             offset: sent.offset,
+            #[cfg(any(fuzzing, test))]
             next: ahead.map(|(next, _)| next),
             end,
             aborted: part.aborted.clone().into(),

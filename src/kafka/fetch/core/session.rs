@@ -80,6 +80,7 @@ impl Session {
         (id != 0).then_some(id)
     }
 
+    #[cfg(test)]
     pub(super) fn is_open(&self) -> bool {
         self.id != 0
     }

@@ -165,7 +165,8 @@ pub(in crate::kafka::fetch) enum OffsetFound {
 pub(in crate::kafka::fetch) struct Chunk {
     /// The offset that was asked for: what is before it in the batches is not wanted.
     pub(in crate::kafka::fetch) offset: i64,
-    /// The offset after the last whole batch, as far as its header can be believed.
+    /// The offset after the last whole batch, as far as its header can be believed; what the model compares.
+    #[cfg(any(fuzzing, test))]
     pub(in crate::kafka::fetch) next: Option<i64>,
     /// The end of the partition when the broker answered: high watermark or last stable offset.
     pub(in crate::kafka::fetch) end: i64,

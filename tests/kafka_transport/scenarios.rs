@@ -55,7 +55,9 @@ pub async fn no_password_where_one_is_needed_ends_in_time<W: Way>() {
     let Some(address) = support::bootstrap_sasl() else { return };
     let start = Instant::now();
     let error = W::connect(&address, Duration::from_secs(1)).await.unwrap_err();
-    assert_eq!(error.kind(), TransportErrorKind::Unreachable, "{error}");
+    // The broker closes the connection when it likes: on a busy machine the second is over before.
+    let kinds = [TransportErrorKind::Unreachable, TransportErrorKind::TimedOut];
+    assert!(kinds.contains(&error.kind()), "{error}");
     assert!(start.elapsed() < Duration::from_secs(2));
 }
 

@@ -4,21 +4,29 @@ use tokio::time::{Instant, sleep_until};
 
 use super::backoff::{Backoff, random};
 use crate::kafka::config::Times;
-use crate::kafka::error::Error;
+use crate::kafka::error::{Error, ErrorKind};
 
 /// How often it failed, and when it has to be done.
 pub(in crate::kafka) struct Attempts {
     backoff: Backoff,
     deadline: Instant,
+    /// What an attempt failed with that ended by itself.
+    told: Option<Error>,
 }
 
 impl Attempts {
     pub(in crate::kafka) fn new(times: Times, deadline: Instant) -> Self {
-        Self { backoff: Backoff::new(times.first_backoff, times.most_backoff), deadline }
+        Self { backoff: Backoff::new(times.first_backoff, times.most_backoff), deadline, told: None }
     }
 
     /// Waits before the next attempt. The error comes back when there is no use in one, or no time for it.
     pub(in crate::kafka) async fn again(&mut self, error: Error) -> Result<(), Error> {
+        // That the time is over says less than what went wrong before.
+        let error = match self.told.take().filter(|_| error.kind() == ErrorKind::TimedOut) {
+            Some(told) => told,
+            None => error,
+        };
+        self.told = Some(error.clone());
         let next = Instant::from(self.backoff.failed(Instant::now().into_std(), random()));
         if !error.is_retriable() || next >= self.deadline {
             return Err(error);

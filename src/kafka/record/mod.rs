@@ -46,7 +46,7 @@ pub struct Record {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Header {
     /// The name as the bytes on the wire. Kafka means UTF-8, and nothing enforces it: another name is passed on as it is
-    /// (Java shows replacement characters, librdkafka the bytes, kafka-python fails).
+    /// (Java's client shows replacement characters).
     pub name: Bytes,
     /// The value; `None` is null.
     pub value: Option<Bytes>,

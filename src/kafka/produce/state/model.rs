@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::{Action, Event, Outgoing, Places, Refusal, Returned, Rules, State};
 use crate::kafka::error::{Error, ErrorKind};
 use crate::kafka::produce::batch::Body;
-use crate::kafka::produce::report::{Ack, Delivery};
+use crate::kafka::produce::report::{Ack, Delivery, Report};
 use crate::kafka::produce::{Partitioner, ProducerRecord};
 use crate::kafka::record::{Compression, read_batches};
 
@@ -51,6 +51,8 @@ struct World {
     compressing: VecDeque<Event>,
     next_id: i64,
     sent: Vec<Sent>,
+    /// Kept, so that no other one gets its address.
+    settled: Vec<Arc<Report>>,
     charged: usize,
     freed: usize,
     reported: HashMap<usize, HashSet<i32>>,
@@ -132,6 +134,7 @@ impl World {
             compressing: VecDeque::new(),
             next_id: 100,
             sent: Vec::new(),
+            settled: Vec::new(),
             charged: 0,
             freed: 0,
             reported: HashMap::new(),
@@ -248,9 +251,9 @@ impl World {
                 for at in piece.first..piece.first + piece.count {
                     assert!(seen.insert(at), "a record is reported once");
                 }
-                std::mem::forget(Arc::clone(&report)); // so that no other one gets its address
                 self.freed += freed;
                 report.settle(piece);
+                self.settled.push(report);
             }
         }
     }

@@ -351,6 +351,36 @@ async fn static_members_come_back_to_what_they_had() {
     two.leave().await;
 }
 
+/// A program that gives up a poll half-way, again and again, still joins and reads everything.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poll_that_is_given_up_loses_nothing() {
+    let Some(group) = group("range").await else { return };
+    let mut writer = Command::new(std::env::var("KAFKACRYPTO_PEER_PYTHON").unwrap());
+    writer.args(["tests/peer/member.py", "write", &group.bootstrap, &group.topic, "6"]);
+    let writer = Other::spawn(writer);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let written = writer.finish().with(|seen| seen.written).unwrap();
+    let client = Client::new(Config::new([&group.bootstrap])).unwrap();
+    let config = ConsumerConfig::in_group(GroupSettings::new(&group.name));
+    let config = config.reader(ReaderConfig::default().reset(Reset::Earliest)).auto_commit(Some(Duration::ZERO));
+    let mut consumer = Consumer::new(&client, config);
+    consumer.subscribe(Subscription::topics([&group.topic]).unwrap()).unwrap();
+    let (mut read, started) = (BTreeSet::new(), std::time::Instant::now());
+    while read.len() < written {
+        assert!(started.elapsed() < Duration::from_secs(60), "{} of {written} were read", read.len());
+        // Shorter at first than a question to the broker takes.
+        let patience = Duration::from_micros(100) + started.elapsed() / 100;
+        let Ok(fetched) = tokio::time::timeout(patience, consumer.poll(Duration::from_secs(1))).await else { continue };
+        for fetched in fetched.unwrap() {
+            read.extend(fetched.records.iter().map(|record| (fetched.partition, record.offset)));
+        }
+    }
+    assert_eq!(read.len(), written);
+    consumer.close().await.unwrap();
+    let committed = client.committed(&group.name, &[], Duration::from_secs(10)).await.unwrap();
+    assert_eq!(committed.values().map(|committed| committed.offset).sum::<i64>(), i64::try_from(written).unwrap());
+}
+
 /// Commits by hand, where reading goes on, and offsets set from outside.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_committed_is_where_reading_goes_on() {

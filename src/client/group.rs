@@ -140,11 +140,14 @@ impl GroupConsumer {
     /// # Errors
     /// As [`GroupConsumer::commit`].
     pub async fn close(mut self) -> Result<(), Error> {
+        let mut committed = Ok(());
         if !self.ready.is_empty() {
-            self.commit_before_ready().await?;
+            if self.consumer.auto_commits() {
+                committed = self.commit_before_ready().await;
+            }
             self.consumer.forget_handed();
         }
-        self.consumer.close().await.map_err(broker)
+        committed.and(self.consumer.close().await.map_err(broker))
     }
 
     async fn commit_before_ready(&mut self) -> Result<(), Error> {

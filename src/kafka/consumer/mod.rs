@@ -163,15 +163,10 @@ impl Consumer {
     /// # Errors
     /// As [`Client::committed`]; [`ErrorKind::Fenced`] when the partitions have gone to another member.
     pub async fn commit(&mut self) -> Result<(), Error> {
-        let handed = std::mem::take(&mut self.handed);
-        let result = self.commit_these(&handed).await;
-        if result.is_err() {
-            // What was handed out since can't be older.
-            handed.into_iter().for_each(|(partition, committed)| {
-                self.handed.entry(partition).or_insert(committed);
-            });
-        }
-        result
+        let handed = self.handed.clone();
+        self.commit_these(&handed).await?;
+        self.handed.retain(|partition, committed| handed.get(partition) != Some(committed));
+        Ok(())
     }
 
     /// Commits these offsets, of records that the program is done with: each is the offset *after* the last of them.
@@ -191,6 +186,12 @@ impl Consumer {
     #[must_use]
     pub fn handed(&self) -> &BTreeMap<TopicPartition, Committed> {
         &self.handed
+    }
+
+    /// Whether what was handed out is committed by time.
+    #[must_use]
+    pub fn auto_commits(&self) -> bool {
+        self.config.auto_commit.is_some()
     }
 
     /// Commits nothing of what has been handed out until more is.
@@ -303,17 +304,13 @@ impl Consumer {
         }
     }
 
-    /// Takes in what the group has decided.
+    /// Takes in what the group has decided. A change is taken in whole behind its last wait, or once more from its
+    /// beginning when the caller gave up before.
     async fn rebalance(&mut self) -> Result<(), Error> {
         while let Some(member) = &self.member {
             member.polled();
             let Some(change) = member.change()? else { return Ok(()) };
-            if let Err(error) = self.take_in(&change).await {
-                if let Some(member) = &self.member {
-                    member.not_told(change);
-                }
-                return Err(error);
-            }
+            self.take_in(&change).await?;
             if let Some(member) = &self.member {
                 member.told();
             }

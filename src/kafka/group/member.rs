@@ -95,28 +95,27 @@ impl Member {
         }
     }
 
-    /// What the program has to take in now, if anything; then [`Member::told`].
+    /// What the program has to take in now, if anything. The same again until [`Member::told`], so that nothing is lost
+    /// with a program that gives up half-way.
     pub(in crate::kafka) fn change(&self) -> Result<Option<Change>, Error> {
-        let mut state = self.0.lock();
-        match state.telling.take() {
-            Some(change) => Ok(Some(change)),
+        let state = self.0.lock();
+        match &state.telling {
+            Some(change) => Ok(Some(change.clone())),
             None => state.failed.clone().map_or(Ok(None), Err),
         }
     }
 
     /// The program has taken it in.
     pub(in crate::kafka) fn told(&self) {
-        match &mut self.0.lock().machine {
-            Machine::Classic(machine) => machine.hand().told(),
-            Machine::Modern(machine) => machine.hand().told(),
+        let mut state = self.0.lock();
+        if state.telling.take().is_some() {
+            match &mut state.machine {
+                Machine::Classic(machine) => machine.hand().told(),
+                Machine::Modern(machine) => machine.hand().told(),
+            }
         }
+        drop(state);
         self.0.work.notify_one();
-    }
-
-    /// It couldn't: it has to be told again.
-    pub(in crate::kafka) fn not_told(&self, change: Change) {
-        self.0.lock().telling = Some(change);
-        self.0.news.notify_one();
     }
 
     /// Ends when [`Member::change`] has something.

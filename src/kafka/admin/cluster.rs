@@ -80,12 +80,8 @@ impl Client {
     /// # Errors
     /// No broker answers in time.
     pub async fn describe(&self, topics: Option<&[&str]>, within: Duration) -> Result<Cluster, Error> {
-        let all = self.topics(Instant::now() + within).await?;
-        let mut cluster = Cluster::from(&*all);
-        if let Some(named) = topics {
-            cluster.topics.retain(|topic| named.contains(&&*topic.name));
-        }
-        Ok(cluster)
+        let topics = topics.map(|named| named.iter().map(ToString::to_string).collect());
+        Ok(Cluster::from(&self.look(topics, Instant::now() + within).await?))
     }
 }
 

@@ -36,7 +36,7 @@ impl Client {
     /// A broker doesn't answer in time, or refuses.
     pub async fn groups(&self, within: Duration) -> Result<Vec<GroupInfo>, Error> {
         let deadline = Instant::now() + within;
-        let brokers: Vec<i32> = self.topics(deadline).await?.brokers.keys().copied().collect();
+        let brokers: Vec<i32> = self.look(Some(Vec::new()), deadline).await?.brokers.keys().copied().collect();
         let mut groups = Vec::new();
         for broker in brokers {
             let build = |_| ListGroupsRequest::default();

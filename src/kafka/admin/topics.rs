@@ -349,7 +349,7 @@ impl Client {
             if !moved || Instant::now() + PAUSE >= deadline {
                 return Err(error);
             }
-            self.topics(deadline).await?;
+            self.look(Some(Vec::new()), deadline).await?;
             sleep(PAUSE).await;
         }
     }

@@ -226,16 +226,25 @@ impl Client {
 
     /// All topics, and all brokers; tried again until the deadline.
     pub(in crate::kafka) async fn topics(&self, deadline: Instant) -> Result<Arc<Metadata>, Error> {
-        let mut attempts = Attempts::new(self.config().times(), deadline);
-        let (metadata, asked) = loop {
-            let asked = now();
-            match self.ask(None, deadline).await {
-                Ok(metadata) => break (metadata, asked),
-                Err(error) => attempts.again(error).await?,
-            }
-        };
+        let asked = now();
+        let metadata = self.look(None, deadline).await?;
         self.known().listed(metadata.topics.clone(), asked, now());
         Ok(Arc::new(metadata))
+    }
+
+    /// All brokers, and these topics or all.
+    pub(in crate::kafka) async fn look(
+        &self,
+        topics: Option<Vec<String>>,
+        deadline: Instant,
+    ) -> Result<Metadata, Error> {
+        let mut attempts = Attempts::new(self.config().times(), deadline);
+        loop {
+            match self.ask(topics.clone(), deadline).await {
+                Ok(metadata) => return Ok(metadata),
+                Err(error) => attempts.again(error).await?,
+            }
+        }
     }
 
     /// What is known of a topic may be old: the next who asks about it asks anew.

@@ -17,7 +17,7 @@ const PARTITIONS: i32 = 3;
 fn keep_writing(bootstrap: String, topic: String, stop: &'static AtomicBool) -> JoinHandle<i64> {
     std::thread::spawn(move || {
         let mut writer = Writer::start(&bootstrap).unwrap();
-        let settings = json!({"enable.idempotence": true, "message.timeout.ms": 60000, "retry.backoff.ms": 50});
+        let settings = json!({"message.timeout.ms": 60000, "retry.backoff.ms": 50});
         let mut next = 0;
         while !stop.load(Ordering::Relaxed) {
             for partition in 0..PARTITIONS {

@@ -14,7 +14,8 @@ producers = {}
 def producer(settings):
     key = json.dumps(settings, sort_keys=True)
     if key not in producers:
-        producers[key] = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20, **settings})
+        given = {"bootstrap.servers": bootstrap, "linger.ms": 20, "enable.idempotence": True}
+        producers[key] = Producer({**given, **settings})
         if "transactional.id" in settings:
             producers[key].init_transactions(30)
     return producers[key]

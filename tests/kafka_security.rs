@@ -5,10 +5,8 @@ mod support;
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use kafkacrypto::kafka::{
     Client, Config, Error, ErrorKind, Most, OffsetAt, Producer, ProducerConfig, ProducerRecord, Reader, ReaderConfig,
     SaslMechanism, SecurityProtocol, Settings, Start, Token, TopicPartition,
@@ -230,8 +228,8 @@ async fn tokens_right_and_wrong() {
         let source = move || std::future::ready(Token::new(token.clone()));
         secured.sasl(SaslMechanism::OauthBearer).sasl_oauth_token_provider(source)
     };
-    reach(with(token(300))).await.unwrap();
-    let late = token(-300);
+    reach(with(support::token(300))).await.unwrap();
+    let late = support::token(-300);
     let told = refused(with(late.clone()), ErrorKind::Authentication).await;
     assert!(told.contains("invalid_token") && !told.contains(&late[30..50]), "{told}");
     let elsewhere = Config::new([secured.broker.bootstrap_sasl()])
@@ -373,13 +371,6 @@ async fn three_brokers_are_reached_by_tls_with_credentials() {
 fn the_page_about_settings_has_the_table_of_the_code() {
     let read = |path| std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
     assert!(read("docs/kafka-settings.md").ends_with(&read("src/kafka/config/settings.md")));
-}
-
-/// A token that brokers of tests take: signed by nobody, good for so many seconds.
-fn token(seconds: i64) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock past 1970").as_secs() as i64;
-    let claims = serde_json::json!({"sub": "alice", "iat": now - 600, "exp": now + seconds});
-    format!("{}.{}.", URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#), URL_SAFE_NO_PAD.encode(claims.to_string()))
 }
 
 /// In the order of their ports, which begin at the fourth.

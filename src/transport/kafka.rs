@@ -355,7 +355,7 @@ fn unreadable(error: &FetchError) -> TransportError {
 
 /// The same for what changes something: that it may have arrived is told, whatever else is known.
 fn changed(what: &str, error: Error) -> TransportError {
-    TransportError::new(changed_kind(&error), format!("{what}: {}", error.message()))
+    TransportError::new(changed_kind(&error), told(what, &error))
 }
 
 fn changed_kind(error: &Error) -> Kind {
@@ -367,7 +367,15 @@ fn changed_kind(error: &Error) -> Kind {
 }
 
 fn failed(what: &str, error: Error) -> TransportError {
-    TransportError::new(kind_of(&error), format!("{what}: {}", error.message()))
+    TransportError::new(kind_of(&error), told(what, &error))
+}
+
+/// What failed, once: the client often says it too.
+fn told(what: &str, error: &Error) -> String {
+    match error.message() {
+        message if message.starts_with(what) => message.to_owned(),
+        message => format!("{what}: {message}"),
+    }
 }
 
 impl From<Error> for TransportError {

@@ -1,7 +1,7 @@
 //! A Kafka broker of a test's own, for what can't be done to the shared one: killing it.
 
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// `tests/peer/broker/broker` on free ports, stopped when the value is dropped.
 pub struct Broker {
@@ -10,6 +10,8 @@ pub struct Broker {
     folder: tempfile::TempDir,
     /// What it listens on besides.
     listeners: String,
+    /// More lines of its settings.
+    settings: String,
 }
 
 impl Broker {
@@ -25,8 +27,13 @@ impl Broker {
 
     /// The same, with the listeners in these files besides; see [`Certificates`](super::Certificates).
     pub fn listening(listeners: String) -> Option<Self> {
+        Self::set(listeners, "")
+    }
+
+    /// The same, with more lines of `server.properties`.
+    pub fn set(listeners: String, settings: &str) -> Option<Self> {
         let script = Self::script()?;
-        let mut broker = Self { script, port: 0, folder: super::folder(), listeners };
+        let mut broker = Self { script, port: 0, folder: super::folder(), listeners, settings: settings.to_owned() };
         let ports: &[u16] =
             if broker.listeners.is_empty() { &[0, 1, 2] } else { &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12] };
         let started = (0..3).any(|_| {
@@ -62,11 +69,20 @@ impl Broker {
         assert!(self.run("start"), "the broker starts again");
     }
 
+    /// Runs one of Kafka's own tools against the broker.
+    pub fn tool(&self, class: &str, arguments: &[&str]) {
+        let mut tool = Command::new(&self.script);
+        tool.args(["tool", class, "--bootstrap-server", &self.bootstrap()]).args(arguments);
+        let output = tool.stdin(Stdio::null()).output().expect("the tool runs");
+        assert!(output.status.success(), "{class} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
     fn run(&self, command: &str) -> bool {
         let mut broker = Command::new(&self.script);
         broker.arg(command).arg(self.folder.path()).arg(self.port.to_string());
         // It ends with this process, however that ends.
         broker.env("KAFKA_OWNER", std::process::id().to_string()).env("KAFKA_LISTENERS", &self.listeners);
+        broker.env("KAFKA_SETTINGS", &self.settings);
         broker.status().is_ok_and(|status| status.success())
     }
 }

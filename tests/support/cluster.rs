@@ -11,6 +11,8 @@ pub struct Cluster {
     folder: tempfile::TempDir,
     /// What each node listens on besides.
     listeners: String,
+    /// More lines of each node's settings.
+    settings: String,
 }
 
 impl Cluster {
@@ -21,8 +23,13 @@ impl Cluster {
 
     /// The same, with the listeners in these files besides; see [`Certificates`](super::Certificates).
     pub fn listening(listeners: String) -> Option<Self> {
+        Self::set(listeners, "")
+    }
+
+    /// The same, with more lines of `server.properties`, in which NODE stands for a node's number.
+    pub fn set(listeners: String, settings: &str) -> Option<Self> {
         let script = super::needed("KAFKACRYPTO_BROKER", "no broker script")?.into();
-        let mut cluster = Self { script, port: 0, folder: super::folder(), listeners };
+        let mut cluster = Self { script, port: 0, folder: super::folder(), listeners, settings: settings.to_owned() };
         let started = (0..3).any(|_| {
             cluster.port = super::ports::free(&[0, 1, 2, 3, 4, 10, 11, 12, 13, 14, 20, 21, 22, 23, 24]);
             let (folder, port) = (cluster.folder.path().to_owned(), cluster.port.to_string());
@@ -90,7 +97,7 @@ impl Cluster {
     fn command(&self, command: &str) -> Command {
         let mut script = Command::new(&self.script);
         script.arg(command).env("KAFKA_OWNER", std::process::id().to_string()).stdout(Stdio::null());
-        script.env("KAFKA_LISTENERS", &self.listeners);
+        script.env("KAFKA_LISTENERS", &self.listeners).env("KAFKA_SETTINGS", &self.settings);
         script
     }
 }

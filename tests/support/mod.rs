@@ -24,6 +24,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 pub use broker::Broker;
 pub use certificates::Certificates;
 pub use cluster::Cluster;
@@ -85,6 +88,13 @@ pub fn folder() -> tempfile::TempDir {
         None => tempfile::tempdir(),
     }
     .expect("a temporary folder")
+}
+
+/// A token that brokers of tests take: signed by nobody, good for so many seconds.
+pub fn token(seconds: i64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock past 1970").as_secs() as i64;
+    let claims = serde_json::json!({"sub": "alice", "iat": now - 600, "exp": now + seconds});
+    format!("{}.{}.", URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#), URL_SAFE_NO_PAD.encode(claims.to_string()))
 }
 
 /// Calls `poll` every 20 ms until it gives something or the time is over.

@@ -265,6 +265,9 @@ impl Consumer {
     }
 
     fn hand(&mut self, of: &Fetched) {
+        if of.error.is_some() && of.records.is_empty() && of.skipped.is_empty() {
+            return;
+        }
         let partition = TopicPartition::new(of.topic.clone(), of.partition);
         let leader_epoch = self.reader.standing(&partition).and_then(|standing| standing.leader_epoch);
         self.handed.insert(partition, Committed { leader_epoch, ..Committed::at(of.next) });

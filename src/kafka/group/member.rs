@@ -18,7 +18,8 @@ use super::hand::{Change, Refusal, Step};
 use super::modern::{Beat, Beaten, Modern};
 use super::{GroupProtocol, GroupSettings, wire};
 use crate::kafka::cluster::{Coordinator, Lane, Target, Throttled};
-use crate::kafka::{Client, Error};
+use crate::kafka::error::escaped;
+use crate::kafka::{Client, Error, ErrorKind};
 
 /// The program's end of a membership. Leaves the group when it is dropped; [`Member::leave`] waits for that.
 #[derive(Debug)]
@@ -69,7 +70,7 @@ enum Ask {
 impl Member {
     /// Joins, in a task of its own.
     pub(in crate::kafka) fn join(client: &Client, settings: GroupSettings, topics: BTreeSet<Arc<str>>) -> Self {
-        let now = now();
+        let (now, wanted) = (now(), topics.clone());
         let machine = match settings.protocol {
             GroupProtocol::Classic => Machine::Classic(Classic::new(settings.clone(), topics, now)),
             GroupProtocol::Consumer => Machine::Modern(Modern::new(settings.clone(), topics, new_name(), now)),
@@ -77,6 +78,7 @@ impl Member {
         let state = Mutex::new(State { machine, telling: None, failed: None, ended: false });
         let (work, leaving, news, ended) = Default::default();
         let shared = Arc::new(Shared { client: client.clone(), settings, state, work, leaving, news, ended });
+        tokio::spawn(check(shared.clone(), wanted));
         tokio::spawn(run(shared.clone()));
         Self(shared)
     }
@@ -125,6 +127,7 @@ impl Member {
 
     /// These topics from now on.
     pub(in crate::kafka) fn subscribe(&self, topics: BTreeSet<Arc<str>>) {
+        tokio::spawn(check(self.0.clone(), topics.clone()));
         match &mut self.0.lock().machine {
             Machine::Classic(machine) => machine.subscribe(topics),
             Machine::Modern(machine) => machine.subscribe(topics),
@@ -176,9 +179,15 @@ impl Shared {
         self.work.notify_one();
     }
 
+    /// The program is told, and may leave.
+    fn fail(&self, error: Error) {
+        self.lock().failed.get_or_insert(error);
+        self.news.notify_one();
+    }
+
     fn end(&self, error: Option<Error>) {
         let mut state = self.lock();
-        state.failed = error;
+        state.failed = error.or(state.failed.take());
         state.ended = true;
         drop(state);
         self.news.notify_one();
@@ -199,6 +208,18 @@ impl State {
             Machine::Classic(machine) => machine.has_left(),
             Machine::Modern(machine) => machine.has_left(),
         }
+    }
+}
+
+/// A topic that we may not see is left out by the group, so it is looked for by ourselves.
+async fn check(shared: Arc<Shared>, topics: BTreeSet<Arc<str>>) {
+    let deadline = Instant::now() + shared.client.config().times().request;
+    let named = topics.iter().map(ToString::to_string).collect();
+    let Ok(found) = shared.client.look(Some(named), deadline).await else { return };
+    let refused = found.topics.into_values().filter_map(Result::err);
+    if let Some(error) = refused.into_iter().find(|error| error.kind() == ErrorKind::NotAuthorised) {
+        let what = format!("can't be a member of the group \"{}\"", escaped(&shared.settings.id));
+        shared.fail(error.at(&what));
     }
 }
 

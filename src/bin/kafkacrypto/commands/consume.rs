@@ -124,7 +124,7 @@ async fn consume(args: ConsumeArgs) -> Result<(), Failure> {
 
 /// How many records could not be decrypted.
 async fn read(args: &ConsumeArgs, topics: &[String], opened: &Opened) -> Result<u64, Failure> {
-    let reading = Reading { args, left: 0, failed: None, out: Vec::new() };
+    let reading = Reading { args, left: 0, failed: false, out: Vec::new() };
     match (topics, &args.group) {
         (topics, Some(_)) => reading.run(Source::group(args, topics, opened)?).await,
         ([topic], None) => {
@@ -276,7 +276,8 @@ struct Reading<'a> {
     args: &'a ConsumeArgs,
     /// Records that were not decrypted.
     left: u64,
-    failed: Option<ReadError>,
+    /// A partition can't be read on.
+    failed: bool,
     /// What is still to be written.
     out: Vec<u8>,
 }
@@ -303,7 +304,14 @@ impl Reading<'_> {
                     count += 1;
                     self.record(&record);
                 }
-                Some(Err(error)) => self.error(error),
+                Some(Err(error)) => {
+                    eprintln!("kafkacrypto: {error}");
+                    self.failed |= !error.is_passing();
+                    // A member of a group reads on where it can, so nothing else would end it.
+                    if self.failed && self.args.group.is_some() {
+                        break;
+                    }
+                }
                 None => break,
             }
             if self.args.unbuffered || self.out.len() > MUCH {
@@ -312,15 +320,8 @@ impl Reading<'_> {
         }
         self.flush()?;
         source.close().await?;
-        self.failed.map_or(Ok(self.left), |error| Err(Failure::new(Failure::BROKER, error)))
-    }
-
-    fn error(&mut self, error: ReadError) {
-        if error.is_passing() {
-            eprintln!("kafkacrypto: {error}");
-        } else {
-            self.failed.get_or_insert(error);
-        }
+        // Why was said when it was found out.
+        if self.failed { Err(Failure::new(Failure::BROKER, "")) } else { Ok(self.left) }
     }
 
     fn record(&mut self, record: &ConsumerRecord) {

@@ -169,7 +169,10 @@ impl State {
                 self.identity = Identity::Unknown;
                 let waits = |slot: &usize| self.partitions.get(*slot).is_some_and(|p| p.identity.is_none());
                 let slots: Vec<_> = self.busy.iter().copied().filter(waits).collect();
-                self.give_up(&slots, &error);
+                for slot in slots {
+                    let error = error.clone().at(&self.what(slot));
+                    self.give_up(&[slot], &error);
+                }
             }
         }
     }

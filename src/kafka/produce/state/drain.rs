@@ -233,6 +233,13 @@ impl State {
         self.actions.push(Action::Refresh { topic, stale });
     }
 
+    /// What failed when a batch of this partition did.
+    pub(super) fn what(&self, slot: usize) -> String {
+        let partition = self.partitions.get(slot);
+        let topic = partition.and_then(|partition| self.topics.get(partition.topic));
+        what(topic.map_or("", |topic| &topic.name), partition.map_or(-1, |partition| partition.number))
+    }
+
     /// Fails all of a topic that isn't out.
     pub(super) fn give_up(&mut self, slots: &[usize], error: &Error) {
         for slot in slots {

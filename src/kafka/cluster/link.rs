@@ -32,6 +32,7 @@ impl Link {
             failures: 0,
             patience: PATIENCE,
             silent: None,
+            doubtful: false,
         };
         let (address, dialer) = (address.to_owned(), dialer.clone());
         Arc::new(Self { address, dialer, state: Mutex::new(state), changed: Notify::new() })
@@ -101,18 +102,18 @@ impl Link {
         if state.silent.is_some_and(|at| now >= at + LATELY) {
             state.patience = PATIENCE;
         }
-        let patience = state.patience;
+        let (patience, doubtful) = (state.patience, state.doubtful);
         drop(state);
-        tokio::spawn(self.clone().dial(patience));
+        tokio::spawn(self.clone().dial(patience, doubtful));
         Ok(Look::Dialling)
     }
 
-    async fn dial(self: Arc<Self>, patience: Duration) {
+    async fn dial(self: Arc<Self>, patience: Duration, doubtful: bool) {
         // Whatever happens to this task, nobody waits for it in vain.
         let mut outcome = Outcome { link: &self, result: Err(cut_short()) };
         let config = self.dialer.config();
         let times = config.times();
-        let dialed = self.dialer.dial(&self.address, Instant::now() + times.setup).await;
+        let dialed = self.dialer.dial(&self.address, Instant::now() + times.setup, doubtful).await;
         let limits = Limits { patience, idle: times.idle };
         outcome.result = dialed.map(|dialed| Connection::start(dialed, config.name(), limits));
     }
@@ -157,6 +158,8 @@ struct State {
     patience: Duration,
     /// When a connection last fell silent.
     silent: Option<Instant>,
+    /// The last connection was of no use.
+    doubtful: bool,
 }
 
 impl State {
@@ -171,6 +174,7 @@ impl State {
             self.silent = Some(now);
         }
         // One that was of no use can't be made again without end.
+        self.doubtful = !connection.has_answered();
         match connection.has_answered() {
             true => self.backoff.worked(),
             false => _ = self.backoff.failed(now.into_std(), random()),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kafka_protocol::messages::MetadataRequest;
 use tokio::net::{TcpStream, lookup_host};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::raw::Raw;
 use crate::kafka::config::Config;
@@ -34,32 +34,60 @@ impl Dialer {
         &self.config
     }
 
-    /// Connects to `host:port`.
-    pub(in crate::kafka) async fn dial(&self, address: &str, deadline: Instant) -> Result<Dialed, Error> {
+    /// Connects to `host:port`. `doubtful`: the connection before was closed at its first request.
+    pub(in crate::kafka) async fn dial(
+        &self,
+        address: &str,
+        deadline: Instant,
+        doubtful: bool,
+    ) -> Result<Dialed, Error> {
         let at = |error: Error| error.at(&format!("can't connect to {}", escaped(address))).unsent();
         let mut doing = "the name look-up";
-        match timeout_at(deadline, self.steps(address, deadline, &mut doing)).await {
+        match timeout_at(deadline, self.steps(address, deadline, doubtful, &mut doing)).await {
             Ok(result) => result.map_err(at),
             Err(_) => Err(at(Error::new(ErrorKind::TimedOut, format!("{doing} takes too long")))),
         }
     }
 
-    async fn steps(&self, address: &str, deadline: Instant, doing: &mut &'static str) -> Result<Dialed, Error> {
+    async fn steps(
+        &self,
+        address: &str,
+        deadline: Instant,
+        doubtful: bool,
+        doing: &mut &'static str,
+    ) -> Result<Dialed, Error> {
         let (host, port) = split(address)?;
         let addresses = look_up(host, port).await?;
         *doing = "the TCP connection";
         let tcp = first_of(&addresses, deadline).await?;
         tcp.set_nodelay(true).map_err(|error| unreachable(&error.to_string()))?;
         *doing = "the TLS handshake";
-        let stream = self.security.wrap(tcp, host).await?;
+        let stream = match self.security.wrap(tcp, host).await {
+            Err(error) if error.kind() == ErrorKind::Unreachable && self.speaks_plainly(&addresses).await => {
+                return Err(Error::new(ErrorKind::NotKafka, PLAIN));
+            }
+            wrapped => wrapped?,
+        };
         *doing = "the first answer (is it a Kafka broker?)";
         let (name, most) = (self.config.name(), self.config.most_frame_bytes());
         let mut raw = Raw::new(stream, name, most, self.security.suspicion());
         raw.agree().await?;
         raw.versions.pick::<MetadataRequest>()?;
         *doing = "the authentication";
+        if doubtful {
+            self.security.may_be_nobody(&mut raw).await?;
+        }
         let lifetime = self.security.authenticate(&mut raw).await?;
         Ok(Dialed { raw, lifetime })
+    }
+
+    /// Whether who hung up when we began with TLS answers without it. Nothing about us is said.
+    async fn speaks_plainly(&self, addresses: &[SocketAddr]) -> bool {
+        let answer = async {
+            let tcp = first_of(addresses, Instant::now() + PROBE).await?;
+            Raw::new(Box::new(tcp), "", self.config.most_frame_bytes(), "").agree().await
+        };
+        timeout(PROBE, answer).await.is_ok_and(|answer| answer.is_ok())
     }
 }
 
@@ -99,3 +127,8 @@ async fn first_of(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStre
 fn unreachable(why: &str) -> Error {
     Error::new(ErrorKind::Unreachable, escaped(why))
 }
+
+const PLAIN: &str = "it speaks without TLS, and security_protocol says that it does with it; set that to PLAINTEXT or \
+                     SASL_PLAINTEXT, or give the port of a TLS listener";
+/// How long finding out may take what a listener is that hung up.
+const PROBE: Duration = Duration::from_secs(1);

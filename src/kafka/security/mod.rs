@@ -63,6 +63,17 @@ impl Security {
         }
     }
 
+    /// Whether a broker that closed a connection at its first request may have had another reason than that we have no
+    /// credentials.
+    pub(in crate::kafka) async fn may_be_nobody(&self, line: &mut impl RoundTrip) -> Result<(), Error> {
+        match &self.credentials {
+            Some(_) => Ok(()),
+            None => {
+                sasl::driver::none_wanted(line, if self.tls.is_some() { "SASL_SSL" } else { "SASL_PLAINTEXT" }).await
+            }
+        }
+    }
+
     /// What it may mean that a broker closes a connection at its first request.
     pub(in crate::kafka) fn suspicion(&self) -> &'static str {
         match (&self.tls, &self.credentials) {

@@ -126,6 +126,22 @@ impl Credentials {
     }
 }
 
+/// Finds out whether a broker wants credentials, when we have none. `protocol` is that of such a listener.
+pub(in crate::kafka::security) async fn none_wanted(line: &mut impl RoundTrip, protocol: &str) -> Result<(), Error> {
+    let nothing = SaslHandshakeRequest::default().with_mechanism(StrBytes::from_static_str("NONE"));
+    let answer = line.call(nothing).await?;
+    if answer.error_code != UNSUPPORTED_MECHANISM {
+        return Ok(());
+    }
+    let offered: Vec<_> = answer.mechanisms.iter().map(|name| escaped(name)).collect();
+    let message = format!(
+        "the broker takes nobody without credentials at this port: set security_protocol to {protocol}, sasl_mechanism \
+         to one of {}, and the credentials, or give the port of a listener that takes everybody",
+        offered.join(", ")
+    );
+    Err(Error::new(ErrorKind::Authentication, message))
+}
+
 /// Takes a step where thousands of hash computations hold nobody up.
 async fn take_step(mut exchange: Exchange, challenge: Bytes) -> Result<(Exchange, Result<Step, SaslError>), Error> {
     let step = move || {

@@ -79,6 +79,11 @@ impl Proxy {
         self.mood.send_modify(|mood| mood.lose = Some((api, times)));
     }
 
+    /// Whether there are answers yet to be lost.
+    pub fn loses(&self) -> bool {
+        self.mood.borrow().lose.is_some_and(|(_, times)| times > 0)
+    }
+
     /// The next answer to an API breaks off after so many bytes.
     pub fn cut_at(&self, api: i16, byte: usize) {
         self.mood.send_modify(|mood| mood.cut_at = Some((api, byte)));

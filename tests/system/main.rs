@@ -1,4 +1,5 @@
-//! Whole systems over the broker in the process, with real files: every role, faults, restarts, changes of trust.
+//! Whole systems, with real files: every role, faults, restarts, changes of trust. Each test twice: over the broker in the
+//! process, and over Apache Kafka where the environment names one ([`place`]); the faults are those that each can have.
 //!
 //! Where each row of protocol §15 that concerns a node is tested (`sim` is `src/engine/tests`, `system` is here):
 //!
@@ -22,7 +23,12 @@
 //! | 16 | a push for a weaker exchange | sim `post_quantum::who_requires_…`; system `post_quantum::who_requires_…` |
 //! | 17 | files shared with another process | system `restarts::files_are_held_…`; `src/files/tests.rs`, `tests/python_peer.rs` for Python's locks |
 
+#![cfg(feature = "kafka")]
+
+mod bad_network;
 mod faults;
+mod part;
+mod place;
 mod post_quantum;
 mod restarts;
 mod roles;
@@ -37,18 +43,20 @@ use std::time::{Duration, Instant};
 
 use kafkacrypto::message::State;
 use kafkacrypto::runtime::{Event, Node};
-use kafkacrypto::transport::memory::{Broker, Memory};
 use kafkacrypto::transport::{Outgoing, Transport};
+use place::Place;
 
 /// Far longer than anything takes here.
 const SOON: Duration = Duration::from_secs(20);
+/// How often what can't be waited for is looked at.
+const POLL: Duration = Duration::from_millis(10);
 
-async fn open(broker: &Broker, config: &Path) -> Node {
-    open_on(&broker.transport(), config).await
+async fn open(place: &Place, config: &Path) -> Node {
+    open_on(place.transport(), config).await
 }
 
-async fn open_on(transport: &Memory, config: &Path) -> Node {
-    Node::builder(config).transport(Arc::new(transport.clone())).open().await.unwrap()
+async fn open_on(way: Arc<dyn Transport>, config: &Path) -> Node {
+    Node::builder(config).transport(way).open().await.unwrap()
 }
 
 fn seal(node: &Node, topic: &str, text: &[u8]) -> Vec<u8> {
@@ -65,18 +73,12 @@ fn state(node: &Node, topic: &str, sealed: &[u8]) -> State {
     node.value_deserializer().deserialize(topic, Some(sealed)).state()
 }
 
-async fn write(broker: &Broker, topic: &str, key: &[u8], value: Vec<u8>) {
-    broker.create_topic(topic, 1);
-    let record = Outgoing::new(Some(key.to_vec()), Some(value));
-    broker.transport().produce(topic, 0, vec![record], SOON).await.unwrap();
-}
-
 /// Waits until something is so.
 async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let end = Instant::now() + SOON;
     while !is_so() {
         assert!(Instant::now() < end, "never so: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(POLL).await;
     }
 }
 

@@ -9,6 +9,14 @@ use kafkacrypto::provision::NodeRole;
 use kafkacrypto::runtime::{NodeFiles, OpenOptions};
 use support::fleet::{Fleet, Keys};
 
+crate::in_both_places! {
+    who_requires_post_quantum_exchanges_refuses_a_classical_consumer_and_says_why,
+    who_requires_post_quantum_exchanges_asks_a_classical_producer_in_vain,
+    to_require_what_the_key_file_cannot_do_is_a_mistake_in_the_configuration,
+    while_signing_takes_its_time_the_same_node_encrypts_and_decrypts,
+    a_key_type_that_the_config_asks_for_is_made_and_new_files_prefer_post_quantum_exchanges,
+}
+
 const ONE: SigningType = SigningType::Ed25519;
 const FOUR: SigningType = SigningType::Ed25519SlhDsa;
 
@@ -16,10 +24,10 @@ fn keys(types: &[SigningType], versions: &[u64], legacy: bool) -> Keys {
     Keys { types: types.to_vec(), versions: versions.to_vec(), legacy }
 }
 
-async fn pair(broker: &Broker, fleet: &Fleet, producer: &Keys, consumer: &Keys) -> (Node, Node) {
+async fn pair(place: &Place, fleet: &Fleet, producer: &Keys, consumer: &Keys) -> (Node, Node) {
     let producer = fleet.node_of("p", NodeRole::Producer, &["lab"], producer, |_| {});
     let consumer = fleet.node_of("c", NodeRole::Consumer, &["lab"], consumer, |_| {});
-    (open(broker, &producer).await, open(broker, &consumer).await)
+    (open(place, &producer).await, open(place, &consumer).await)
 }
 
 /// Who gave the key that opened a message, and by which exchange.
@@ -32,6 +40,7 @@ async fn origin(node: &Node, topic: &str, sealed: &[u8]) -> (SigningType, Scheme
     }
 }
 
+/// Over Apache Kafka: `tests/matrix.rs`.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_kind_of_node_agrees_with_its_kind() {
     let start = Instant::now();
@@ -41,8 +50,8 @@ async fn every_kind_of_node_agrees_with_its_kind() {
         let turns = turns.clone();
         tokio::spawn(async move {
             let _turn = turns.acquire_owned().await;
-            let (fleet, broker) = (Fleet::new(), Broker::new());
-            let (producer, consumer) = pair(&broker, &fleet, &kind, &kind).await;
+            let (fleet, place) = (Fleet::new(), Place::memory());
+            let (producer, consumer) = pair(&place, &fleet, &kind, &kind).await;
             let sealed = seal(&producer, "lab.data", b"42");
             let (signer, scheme) = origin(&consumer, "lab.data", &sealed).await;
             // with both, whichever request comes first
@@ -63,16 +72,15 @@ async fn every_kind_of_node_agrees_with_its_kind() {
     println!("{count} cells in {:?}", start.elapsed());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn who_requires_post_quantum_exchanges_refuses_a_classical_consumer_and_says_why() {
-    let (fleet, broker) = (Fleet::new(), Broker::new());
+async fn who_requires_post_quantum_exchanges_refuses_a_classical_consumer_and_says_why(place: &Place) {
+    let fleet = Fleet::new();
     let config = fleet.node_with("p", NodeRole::Producer, &["lab"], |config| {
         config.set("", "require_pq", true).unwrap();
     });
-    let producer = open(&broker, &config).await;
+    let producer = open(place, &config).await;
     let mut events = producer.events();
     let classical = fleet.node_of("old", NodeRole::Consumer, &["lab"], &keys(&[ONE], &[1], true), |_| {});
-    let classical = open(&broker, &classical).await;
+    let classical = open(place, &classical).await;
     let sealed = seal(&producer, "lab.data", b"42");
     let mut message = classical.value_deserializer().deserialize("lab.data", Some(&sealed));
     let refused =
@@ -81,32 +89,30 @@ async fn who_requires_post_quantum_exchanges_refuses_a_classical_consumer_and_sa
     assert_eq!(message.retry(), State::Pending);
     assert_eq!(producer.health().exchange.requests_answered, 0);
     // one that can do better has its key
-    let consumer = open(&broker, &fleet.node("new", NodeRole::Consumer, &["lab"])).await;
+    let consumer = open(place, &fleet.node("new", NodeRole::Consumer, &["lab"])).await;
     assert_eq!(origin(&consumer, "lab.data", &sealed).await, (ONE, Scheme::X25519MlKem1024));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn who_requires_post_quantum_exchanges_asks_a_classical_producer_in_vain() {
-    let (fleet, broker) = (Fleet::new(), Broker::new());
+async fn who_requires_post_quantum_exchanges_asks_a_classical_producer_in_vain(place: &Place) {
+    let fleet = Fleet::new();
     let classical = fleet.node_of("p", NodeRole::Producer, &["lab"], &keys(&[ONE], &[1], false), |_| {});
-    let classical = open(&broker, &classical).await;
+    let classical = open(place, &classical).await;
     let mut events = classical.events();
     let config = fleet.node("c", NodeRole::Consumer, &["lab"]);
-    let way = Arc::new(broker.transport());
+    let way = place.transport();
     let consumer = Node::builder(&config).transport(way).require_pq(true).open().await.unwrap();
     let sealed = seal(&classical, "lab.data", b"42");
     let mut message = consumer.value_deserializer().deserialize("lab.data", Some(&sealed));
     let refused = |event: &Event| matches!(event, Event::Rejected(rejection) if rejection.reason.contains("no exchange scheme in common"));
     event(&mut events, refused).await;
     assert_eq!(message.retry(), State::Pending);
-    assert!(broker.records("lab.keys", 0).is_empty());
+    assert!(place.records("lab.keys", 0).await.is_empty());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn to_require_what_the_key_file_cannot_do_is_a_mistake_in_the_configuration() {
-    let (fleet, broker) = (Fleet::new(), Broker::new());
+async fn to_require_what_the_key_file_cannot_do_is_a_mistake_in_the_configuration(place: &Place) {
+    let fleet = Fleet::new();
     let config = fleet.node_of("n", NodeRole::Consumer, &["lab"], &keys(&[ONE], &[1], false), |_| {});
-    let builder = || Node::builder(&config).transport(Arc::new(broker.transport()));
+    let builder = || Node::builder(&config).transport(place.transport());
     let error = builder().require_pq(true).open().await.unwrap_err();
     assert!(error.is_configuration() && error.to_string().contains("key enable-pq"), "{error}");
     assert!(builder().open().await.is_ok());
@@ -132,9 +138,8 @@ impl Signer for Slow {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn while_signing_takes_its_time_the_same_node_encrypts_and_decrypts() {
-    let (fleet, broker) = (Fleet::new(), Broker::new());
+async fn while_signing_takes_its_time_the_same_node_encrypts_and_decrypts(place: &Place) {
+    let fleet = Fleet::new();
     let kind = keys(&[FOUR], &[5], false);
     let config = fleet.node_of("both", NodeRole::Prodcon, &["lab", "den"], &kind, |_| {});
     let files = NodeFiles::open(&config, OpenOptions::default(), &mut rng()).unwrap();
@@ -142,9 +147,9 @@ async fn while_signing_takes_its_time_the_same_node_encrypts_and_decrypts() {
     drop(files);
     let under_way = Arc::<AtomicUsize>::default();
     let signer = Arc::new(Slow { key, under_way: under_way.clone() });
-    let way = Arc::new(broker.transport());
+    let way = place.transport();
     let node = Node::builder(&config).transport(way).signers(vec![signer]).open().await.unwrap();
-    let other = open(&broker, &fleet.node_of("o", NodeRole::Prodcon, &["lab", "den"], &kind, |_| {})).await;
+    let other = open(place, &fleet.node_of("o", NodeRole::Prodcon, &["lab", "den"], &kind, |_| {})).await;
     // it has to ask, and it is asked
     let (theirs, ours) = (seal(&other, "lab.data", b"theirs"), seal(&node, "lab.data", b"ours"));
     let mut wanted = node.value_deserializer().deserialize("lab.data", Some(&theirs));
@@ -165,9 +170,8 @@ async fn while_signing_takes_its_time_the_same_node_encrypts_and_decrypts() {
     assert_eq!(asked.wait(SOON).await.unwrap(), Some(&b"ours"[..]));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_key_type_that_the_config_asks_for_is_made_and_new_files_prefer_post_quantum_exchanges() {
-    let (fleet, broker) = (Fleet::new(), Broker::new());
+async fn a_key_type_that_the_config_asks_for_is_made_and_new_files_prefer_post_quantum_exchanges(place: &Place) {
+    let fleet = Fleet::new();
     let config = fleet.node_with("n", NodeRole::Prodcon, &["lab"], |config| {
         config.set("", "keytypes", "1,4").unwrap();
     });
@@ -177,15 +181,15 @@ async fn a_key_type_that_the_config_asks_for_is_made_and_new_files_prefer_post_q
     assert_eq!(types, [(0, ONE), (1, FOUR)]);
     assert_eq!(files.node_bytes().len(), 32 + 71);
     // the new key has no chain, and the node goes on with the old one until it has
-    let node = open_after(files, &broker, &config).await;
+    let node = open_after(files, place, &config).await;
     node.close().await;
     files = NodeFiles::open(&config, OpenOptions::default(), &mut rng()).unwrap();
     assert_eq!(files.signers().len(), 2, "made once");
 }
 
-async fn open_after(files: NodeFiles, broker: &Broker, config: &Path) -> Node {
+async fn open_after(files: NodeFiles, place: &Place, config: &Path) -> Node {
     drop(files);
-    open(broker, config).await
+    open(place, config).await
 }
 
 fn rng() -> getrandom::rand_core::UnwrapErr<getrandom::SysRng> {

@@ -6,18 +6,28 @@ use kafkacrypto::provision::NodeRole;
 use kafkacrypto::store::config::NodeConfig;
 use support::fleet::Fleet;
 
+crate::in_both_places! {
+    a_producer_restarts_in_the_middle_and_a_consumer_that_joins_late_reads_all,
+    a_consumer_restarts_and_asks_again,
+    the_ratchet_steps_while_a_consumer_reads,
+    a_seed_restored_from_a_backup_repeats_no_index,
+    a_cloned_node_repeats_no_key_and_nonce,
+    files_are_held_while_a_node_is_open_and_free_afterwards,
+    values_of_the_application_outlive_a_restart,
+    when_the_config_cannot_be_written_nothing_is_encrypted,
+}
+
 fn index_of(node: &Node, sealed: &[u8]) -> KeyIndex {
     node.value_deserializer().deserialize("lab.data", Some(sealed)).key_index().unwrap().clone()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_producer_restarts_in_the_middle_and_a_consumer_that_joins_late_reads_all() {
-    let (fleet, broker) = (Fleet::new(), Broker::new());
+async fn a_producer_restarts_in_the_middle_and_a_consumer_that_joins_late_reads_all(place: &Place) {
+    let fleet = Fleet::new();
     let config = fleet.node("p", NodeRole::Producer, &["lab"]);
-    let early = open(&broker, &fleet.node("c0", NodeRole::Consumer, &["lab"])).await;
+    let early = open(place, &fleet.node("c0", NodeRole::Consumer, &["lab"])).await;
     let mut sealed = Vec::new();
     for round in 0..4 {
-        let producer = open(&broker, &config).await;
+        let producer = open(place, &config).await;
         for number in 0..5 {
             sealed.push((
                 format!("{round} {number}"),
@@ -29,8 +39,8 @@ async fn a_producer_restarts_in_the_middle_and_a_consumer_that_joins_late_reads_
         // a crash every other time: no close, no flush
         if round % 2 == 0 { drop(producer) } else { producer.close().await }
     }
-    let _producer = open(&broker, &config).await;
-    let late = open(&broker, &fleet.node("c1", NodeRole::Consumer, &["lab"])).await;
+    let _producer = open(place, &config).await;
+    let late = open(place, &fleet.node("c1", NodeRole::Consumer, &["lab"])).await;
     let start = Instant::now();
     for (text, sealed) in &sealed {
         assert_eq!(read(&late, "lab.data", sealed).await, text.as_bytes());
@@ -38,26 +48,24 @@ async fn a_producer_restarts_in_the_middle_and_a_consumer_that_joins_late_reads_
     println!("20 records of 4 earlier runs, nothing encrypted since: {:?}", start.elapsed());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_consumer_restarts_and_asks_again() {
-    let (fleet, broker) = (Fleet::new(), Broker::new());
-    let producer = open(&broker, &fleet.node("p", NodeRole::Producer, &["lab"])).await;
+async fn a_consumer_restarts_and_asks_again(place: &Place) {
+    let fleet = Fleet::new();
+    let producer = open(place, &fleet.node("p", NodeRole::Producer, &["lab"])).await;
     let config = fleet.node("c", NodeRole::Consumer, &["lab"]);
     let sealed = seal(&producer, "lab.data", b"42");
     for round in 0..3 {
-        let consumer = open(&broker, &config).await;
+        let consumer = open(place, &config).await;
         assert_eq!(read(&consumer, "lab.data", &sealed).await, b"42");
         if round % 2 == 0 { drop(consumer) } else { consumer.close().await }
     }
     assert!(producer.health().exchange.requests_answered >= 3);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_ratchet_steps_while_a_consumer_reads() {
-    let (fleet, broker) = (Fleet::new(), Broker::new());
+async fn the_ratchet_steps_while_a_consumer_reads(place: &Place) {
+    let fleet = Fleet::new();
     let every_second = |config: &mut NodeConfig| config.set("", "crypto_ratchet_interval", 1_i64).unwrap();
-    let producer = open(&broker, &fleet.node_with("p", NodeRole::Producer, &["lab"], every_second)).await;
-    let consumer = open(&broker, &fleet.node("c", NodeRole::Consumer, &["lab"])).await;
+    let producer = open(place, &fleet.node_with("p", NodeRole::Producer, &["lab"], every_second)).await;
+    let consumer = open(place, &fleet.node("c", NodeRole::Consumer, &["lab"])).await;
     let mut indices = std::collections::BTreeSet::new();
     let start = Instant::now();
     for number in 0.. {
@@ -74,14 +82,13 @@ async fn the_ratchet_steps_while_a_consumer_reads() {
     assert!(consumer.health().exchange.secrets_learned >= 3);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_seed_restored_from_a_backup_repeats_no_index() {
-    let (fleet, broker) = (Fleet::new(), Broker::new());
+async fn a_seed_restored_from_a_backup_repeats_no_index(place: &Place) {
+    let fleet = Fleet::new();
     let config = fleet.node("p", NodeRole::Prodcon, &["lab"]);
     let (seed, backup) = (config.with_extension("seed"), std::fs::read(config.with_extension("seed")).unwrap());
     let mut indices = std::collections::BTreeSet::new();
     for round in 0..4 {
-        let node = open(&broker, &config).await;
+        let node = open(place, &config).await;
         let sealed = seal(&node, "lab.data", b"42");
         assert!(indices.insert(index_of(&node, &sealed)), "round {round}");
         node.close().await;
@@ -89,15 +96,14 @@ async fn a_seed_restored_from_a_backup_repeats_no_index() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_cloned_node_repeats_no_key_and_nonce() {
-    let (fleet, broker) = (Fleet::new(), Broker::new());
+async fn a_cloned_node_repeats_no_key_and_nonce(place: &Place) {
+    let fleet = Fleet::new();
     let config = fleet.node("p", NodeRole::Prodcon, &["lab"]);
     let files = ["config", "crypto", "seed"].map(|kind| config.with_extension(kind));
     let snapshot = files.clone().map(|file| std::fs::read(file).unwrap());
     let mut sealed = Vec::new();
     for _ in 0..2 {
-        let node = open(&broker, &config).await;
+        let node = open(place, &config).await;
         sealed.push(seal(&node, "lab.data", b"the same words"));
         if let [first, second] = &sealed[..] {
             assert_eq!(index_of(&node, first), index_of(&node, second), "nobody can tell a clone by its files");
@@ -111,12 +117,11 @@ async fn a_cloned_node_repeats_no_key_and_nonce() {
     assert_ne!(sealed[0][38..56], sealed[1][38..56]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn files_are_held_while_a_node_is_open_and_free_afterwards() {
-    let (fleet, broker) = (Fleet::new(), Broker::new());
+async fn files_are_held_while_a_node_is_open_and_free_afterwards(place: &Place) {
+    let fleet = Fleet::new();
     let config = fleet.node("p", NodeRole::Producer, &["lab"]);
-    let again = || Node::builder(&config).transport(Arc::new(broker.transport())).open();
-    let node = open(&broker, &config).await;
+    let again = || Node::builder(&config).transport(place.transport()).open();
+    let node = open(place, &config).await;
     let refused = again().await.unwrap_err();
     assert!(refused.is_configuration() && refused.to_string().contains("in use"), "{refused}");
     let serializer = node.value_serializer();
@@ -133,25 +138,23 @@ async fn files_are_held_while_a_node_is_open_and_free_afterwards() {
     third.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn values_of_the_application_outlive_a_restart() {
-    let (fleet, broker) = (Fleet::new(), Broker::new());
+async fn values_of_the_application_outlive_a_restart(place: &Place) {
+    let fleet = Fleet::new();
     let config = fleet.node("p", NodeRole::Producer, &["lab"]);
-    let node = open(&broker, &config).await;
+    let node = open(place, &config).await;
     node.store_value("app", "Colour", "red").unwrap();
     seal(&node, "lab.data", b"writes the config as well");
     drop(node);
-    let node = open(&broker, &config).await;
+    let node = open(place, &config).await;
     assert_eq!(node.load_value("app", "colour").unwrap(), Some("red".into()));
     node.close().await;
     assert!(node.load_value("app", "colour").is_err());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn when_the_config_cannot_be_written_nothing_is_encrypted() {
-    let (fleet, broker) = (Fleet::new(), Broker::new());
+async fn when_the_config_cannot_be_written_nothing_is_encrypted(place: &Place) {
+    let fleet = Fleet::new();
     let config = fleet.node("p", NodeRole::Producer, &["lab", "office"]);
-    let node = open(&broker, &config).await;
+    let node = open(place, &config).await;
     let before = seal(&node, "lab.data", b"durable");
     std::fs::rename(fleet.folder(), fleet.folder().with_extension("away")).unwrap();
     let refused = node.value_serializer().serialize("office.data", Some(b"lost if the process dies")).unwrap_err();

@@ -8,17 +8,26 @@ use kafkacrypto::provision::NodeRole;
 use kafkacrypto::transport::{BoxFuture, Created, FetchFrom, Fetched, OffsetAt, TopicInfo, TransportError};
 use support::fleet::Fleet;
 
+crate::in_both_places! {
+    a_background_that_panics_is_reported_and_started_again_and_forgets_nobody,
+    a_panic_in_a_node_that_has_nothing_else_to_do_is_noticed_at_once,
+    while_the_background_is_down_encrypting_under_durable_secrets_goes_on,
+    a_node_whose_background_fails_all_the_time_closes_all_the_same,
+    closing_ends_waits_and_encrypting_goes_on_where_a_secret_is_durable,
+    a_signer_that_fails_is_reported_and_tried_again,
+}
+
 /// A transport with a fault of its own: it panics.
 #[derive(Clone)]
 struct Panicking {
-    inner: Memory,
+    inner: Arc<dyn Transport>,
     now: Arc<AtomicBool>,
     panics: Arc<AtomicU64>,
 }
 
 impl Panicking {
-    fn new(broker: &Broker) -> Self {
-        Self { inner: broker.transport(), now: Arc::default(), panics: Arc::default() }
+    fn new(place: &Place) -> Self {
+        Self { inner: place.transport(), now: Arc::default(), panics: Arc::default() }
     }
 
     fn set(&self, panics: bool) {
@@ -97,14 +106,13 @@ async fn open_panicking(transport: &Panicking, config: &Path) -> Node {
     Node::builder(config).transport(Arc::new(transport.clone())).open().await.unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_background_that_panics_is_reported_and_started_again_and_forgets_nobody() {
-    let (fleet, broker) = (Fleet::new(), Broker::new());
+async fn a_background_that_panics_is_reported_and_started_again_and_forgets_nobody(place: &Place) {
+    let fleet = Fleet::new();
     let config = fleet.node("p", NodeRole::Producer, &["lab"]);
-    let producer = open(&broker, &config).await;
+    let producer = open(place, &config).await;
     let sealed = seal(&producer, "lab.data", b"42");
     producer.close().await;
-    let way = Panicking::new(&broker);
+    let way = Panicking::new(place);
     let consumer = open_panicking(&way, &fleet.node("c", NodeRole::Consumer, &["lab"])).await;
     let mut events = consumer.events();
     let mut message = consumer.value_deserializer().deserialize("lab.data", Some(&sealed));
@@ -120,14 +128,13 @@ async fn a_background_that_panics_is_reported_and_started_again_and_forgets_nobo
     assert!(format!("{restarted:?}").contains("a fault in somebody's transport"));
     let health = consumer.health();
     assert!(health.running && health.restarts > 0);
-    let _producer = open(&broker, &config).await;
+    let _producer = open(place, &config).await;
     assert_eq!(message.wait(SOON).await.unwrap(), Some(&b"42"[..]), "what was wanted before is still asked for");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_panic_in_a_node_that_has_nothing_else_to_do_is_noticed_at_once() {
-    let (fleet, broker) = (Fleet::new(), Broker::new());
-    let way = Panicking::new(&broker);
+async fn a_panic_in_a_node_that_has_nothing_else_to_do_is_noticed_at_once(place: &Place) {
+    let fleet = Fleet::new();
+    let way = Panicking::new(place);
     let node = open_panicking(&way, &fleet.node("p", NodeRole::Producer, &["lab"])).await;
     seal(&node, "lab.data", b"so that it follows a topic");
     // all its tasks but the one that reads have ended by then
@@ -139,10 +146,9 @@ async fn a_panic_in_a_node_that_has_nothing_else_to_do_is_noticed_at_once() {
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn while_the_background_is_down_encrypting_under_durable_secrets_goes_on() {
-    let (fleet, broker) = (Fleet::new(), Broker::new());
-    let way = Panicking::new(&broker);
+async fn while_the_background_is_down_encrypting_under_durable_secrets_goes_on(place: &Place) {
+    let fleet = Fleet::new();
+    let way = Panicking::new(place);
     let producer = open_panicking(&way, &fleet.node("p", NodeRole::Producer, &["lab"])).await;
     let mut sealed = vec![seal(&producer, "lab.data", b"before")];
     way.set(true);
@@ -156,16 +162,15 @@ async fn while_the_background_is_down_encrypting_under_durable_secrets_goes_on()
     way.set(false);
     // each of the engines has stepped the ratchet
     assert_ne!(sealed[0][..36], sealed[sealed.len() - 1][..36]);
-    let consumer = open(&broker, &fleet.node("c", NodeRole::Consumer, &["lab"])).await;
+    let consumer = open(place, &fleet.node("c", NodeRole::Consumer, &["lab"])).await;
     for sealed in &sealed {
         assert!(!read(&consumer, "lab.data", sealed).await.is_empty());
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_node_whose_background_fails_all_the_time_closes_all_the_same() {
-    let (fleet, broker) = (Fleet::new(), Broker::new());
-    let way = Panicking::new(&broker);
+async fn a_node_whose_background_fails_all_the_time_closes_all_the_same(place: &Place) {
+    let fleet = Fleet::new();
+    let way = Panicking::new(place);
     let config = fleet.node("c", NodeRole::Consumer, &["lab"]);
     let node = open_panicking(&way, &config).await;
     way.set(true);
@@ -177,7 +182,7 @@ async fn a_node_whose_background_fails_all_the_time_closes_all_the_same() {
     let mut message = node.value_deserializer().deserialize("lab.data", Some(&unknown()));
     let ended = message.wait(SOON).await.unwrap_err();
     assert!(ended.to_string().contains("closed"), "{ended}");
-    open(&broker, &config).await;
+    open(place, &config).await;
 }
 
 /// A message whose key nobody has.
@@ -191,10 +196,9 @@ fn unknown() -> Vec<u8> {
     bytes
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn closing_ends_waits_and_encrypting_goes_on_where_a_secret_is_durable() {
-    let (fleet, broker) = (Fleet::new(), Broker::new());
-    let node = open(&broker, &fleet.node("b", NodeRole::Prodcon, &["lab", "office"])).await;
+async fn closing_ends_waits_and_encrypting_goes_on_where_a_secret_is_durable(place: &Place) {
+    let fleet = Fleet::new();
+    let node = open(place, &fleet.node("b", NodeRole::Prodcon, &["lab", "office"])).await;
     let (values, readers) = (node.value_serializer(), node.value_deserializer());
     let sealed = values.serialize("lab.data", Some(b"42")).unwrap().unwrap();
     let mut message = readers.deserialize("lab.data", Some(&unknown()));
@@ -231,17 +235,16 @@ impl Signer for Faulty {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_signer_that_fails_is_reported_and_tried_again() {
-    let (fleet, broker) = (Fleet::new(), Broker::new());
-    let producer = open(&broker, &fleet.node("p", NodeRole::Producer, &["lab"])).await;
+async fn a_signer_that_fails_is_reported_and_tried_again(place: &Place) {
+    let fleet = Fleet::new();
+    let producer = open(place, &fleet.node("p", NodeRole::Producer, &["lab"])).await;
     let config = fleet.node("c", NodeRole::Consumer, &["lab"]);
     let crypto = std::fs::read(config.with_extension("crypto")).unwrap();
     let file = kafkacrypto::store::KeyFile::decode(&crypto).unwrap();
     let (_, key) = file.signing_keys(None).next().unwrap();
     let key = SigningKey::from_bytes(key.to_bytes().expose()).unwrap();
     let signer = Arc::new(Faulty { key, calls: AtomicU64::new(0) });
-    let way = Arc::new(broker.transport());
+    let way = place.transport();
     let consumer = Node::builder(&config).transport(way).signers(vec![signer]).open().await.unwrap();
     let mut events = consumer.events();
     let sealed = seal(&producer, "lab.data", b"42");

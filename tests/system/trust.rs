@@ -9,10 +9,21 @@ use kafkacrypto::keys::SigningPublicKey;
 use kafkacrypto::provision::NodeRole;
 use kafkacrypto::runtime::{NodeFiles, OpenOptions};
 use kafkacrypto::secret::Secret;
+use kafkacrypto::store::config::NodeConfig;
 use kafkacrypto::store::{OldKey, OldKeys};
 use kafkacrypto::time::UnixTime;
 use kafkacrypto::topic::Root;
 use support::fleet::Fleet;
+
+crate::in_both_places! {
+    a_revocation_counts_for_the_next_request_and_after_a_restart,
+    a_new_chain_lets_a_consumer_in_that_was_refused,
+    a_producer_says_why_it_refuses_a_consumer,
+    a_claimed_index_is_reported_and_the_authentication_tag_decides,
+    what_is_injected_or_changed_is_never_called_cleartext,
+    garbage_doesnt_stall_a_consumer,
+    a_node_without_a_chain_starts_only_when_asked_to_and_nobody_trusts_it,
+}
 
 fn public(fleet: &Fleet, name: &str) -> SigningPublicKey {
     let crypto = std::fs::read(fleet.config(name).with_extension("crypto")).unwrap();
@@ -26,26 +37,25 @@ fn revocation(fleet: &Fleet, key: &SigningPublicKey) -> Vec<u8> {
     chain_of(&[&fleet.root().sign(&leaf(until, &limits, &LeafKey::Signing(key.clone()), &[Extra::Bytes(&entry)]))])
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_revocation_counts_for_the_next_request_and_after_a_restart() {
-    let (fleet, broker) = (Fleet::new(), Broker::new());
+async fn a_revocation_counts_for_the_next_request_and_after_a_restart(place: &Place) {
+    let fleet = Fleet::new();
     let config = fleet.node("p", NodeRole::Producer, &["lab"]);
-    let mut producer = open(&broker, &config).await;
+    let mut producer = open(place, &config).await;
     let mut events = producer.events();
     let sealed = seal(&producer, "lab.data", b"42");
-    let configs = ["bad", "good"].map(|name| fleet.node(name, NodeRole::Consumer, &["lab"]));
-    let bad = open(&broker, &configs[0]).await;
+    // the bad one doesn't know, or doesn't care
+    let unaware = |config: &mut NodeConfig| config.set("", "mgmt_topic_denylist", "elsewhere").unwrap();
+    let bad_config = fleet.node_with("bad", NodeRole::Consumer, &["lab"], unaware);
+    let good_config = fleet.node("good", NodeRole::Consumer, &["lab"]);
+    let bad = open(place, &bad_config).await;
     assert_eq!(read(&bad, "lab.data", &sealed).await, b"42");
     bad.close().await;
-    write(&broker, "denylist", b"k", revocation(&fleet, &public(&fleet, "bad"))).await;
+    place.write("denylist", b"k", revocation(&fleet, &public(&fleet, "bad"))).await;
     event(&mut events, |event| matches!(event, Event::Notice(Notice::ListChanged { list: "denylist", .. }))).await;
     for round in 0..2 {
-        // as a node does that doesn't know, or doesn't care
-        let unaware =
-            broker.transport().with_faults(kafkacrypto::transport::memory::Faults::new().withhold("denylist"));
-        let builder = Node::builder(&configs[0]).transport(Arc::new(unaware)).ask_unauthorised(true);
+        let builder = Node::builder(&bad_config).transport(place.transport()).ask_unauthorised(true);
         let bad = builder.open().await.unwrap();
-        let good = open(&broker, &configs[1]).await;
+        let good = open(place, &good_config).await;
         assert_eq!(read(&good, "lab.data", &sealed).await, b"42", "round {round}");
         let mut message = bad.value_deserializer().deserialize("lab.data", Some(&sealed));
         assert!(message.wait(Duration::from_millis(500)).await.is_err(), "round {round}");
@@ -55,16 +65,15 @@ async fn a_revocation_counts_for_the_next_request_and_after_a_restart() {
             producer.close().await;
             let text = std::fs::read_to_string(&config).unwrap();
             assert!(text.contains("[p-denylist]"), "it is in the config");
-            producer = open(&broker, &config).await;
+            producer = open(place, &config).await;
         }
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_new_chain_lets_a_consumer_in_that_was_refused() {
-    let (fleet, broker) = (Fleet::new(), Broker::new());
-    let producer = open(&broker, &fleet.node("p", NodeRole::Producer, &["lab"])).await;
-    let consumer = open(&broker, &fleet.node("c", NodeRole::Consumer, &["office"])).await;
+async fn a_new_chain_lets_a_consumer_in_that_was_refused(place: &Place) {
+    let fleet = Fleet::new();
+    let producer = open(place, &fleet.node("p", NodeRole::Producer, &["lab"])).await;
+    let consumer = open(place, &fleet.node("c", NodeRole::Consumer, &["office"])).await;
     let mut events = consumer.events();
     let sealed = seal(&producer, "lab.data", b"42");
     let mut message = consumer.value_deserializer().deserialize("lab.data", Some(&sealed));
@@ -73,22 +82,21 @@ async fn a_new_chain_lets_a_consumer_in_that_was_refused() {
     assert_eq!(message.state(), State::Refused);
     let key = public(&fleet, "c");
     let chain = fleet.chain(&key, NodeRole::Consumer.usages(), &["lab"], UnixTime::from_secs(4_000_000_001));
-    write(&broker, "chains", &key.to_bytes(), chain).await;
+    place.write("chains", &key.to_bytes(), chain).await;
     event(&mut events, |event| matches!(event, Event::Notice(Notice::ChainRenewed { .. }))).await;
     until("asked for", || message.state() != State::Refused).await;
     assert_eq!(message.wait(SOON).await.unwrap(), Some(&b"42"[..]));
     consumer.close().await;
-    let consumer = open(&broker, &fleet.config("c")).await;
+    let consumer = open(place, &fleet.config("c")).await;
     assert_eq!(consumer.health().chain_expires, Some(UnixTime::from_secs(4_000_000_001)), "it was stored");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_producer_says_why_it_refuses_a_consumer() {
-    let (fleet, broker) = (Fleet::new(), Broker::new());
-    let producer = open(&broker, &fleet.node("p", NodeRole::Producer, &["lab"])).await;
+async fn a_producer_says_why_it_refuses_a_consumer(place: &Place) {
+    let fleet = Fleet::new();
+    let producer = open(place, &fleet.node("p", NodeRole::Producer, &["lab"])).await;
     let mut events = producer.events();
     let config = fleet.node("c", NodeRole::Consumer, &["office"]);
-    let way = Arc::new(broker.transport());
+    let way = place.transport();
     let consumer = Node::builder(&config).transport(way).ask_unauthorised(true).open().await.unwrap();
     let sealed = seal(&producer, "lab.data", b"42");
     let mut message = consumer.value_deserializer().deserialize("lab.data", Some(&sealed));
@@ -101,10 +109,9 @@ async fn a_producer_says_why_it_refuses_a_consumer() {
     assert!(producer.health().exchange.rejected > 0);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_claimed_index_is_reported_and_the_authentication_tag_decides() {
-    let (fleet, broker) = (Fleet::new(), Broker::new());
-    let producer = open(&broker, &fleet.node("p", NodeRole::Producer, &["lab"])).await;
+async fn a_claimed_index_is_reported_and_the_authentication_tag_decides(place: &Place) {
+    let fleet = Fleet::new();
+    let producer = open(place, &fleet.node("p", NodeRole::Producer, &["lab"])).await;
     let sealed = seal(&producer, "lab.data", b"42");
     let index = producer.value_deserializer().deserialize("lab.data", Some(&sealed)).key_index().unwrap().clone();
     // an authorised producer that keeps the other's index among its old keys
@@ -115,8 +122,8 @@ async fn a_claimed_index_is_reported_and_the_authentication_tag_decides() {
     let entries = vec![OldKey { root: Root::new("lab"), index, secret, birth }];
     files.save_old_keys(&OldKeys { entries }, &mut rng).unwrap();
     drop(files);
-    let _thief = open(&broker, &thief).await;
-    let consumer = open(&broker, &fleet.node("c", NodeRole::Consumer, &["lab"])).await;
+    let _thief = open(place, &thief).await;
+    let consumer = open(place, &fleet.node("c", NodeRole::Consumer, &["lab"])).await;
     let mut events = consumer.events();
     let mut message = consumer.value_deserializer().deserialize("lab.data", Some(&sealed));
     while message.wait(SOON).await.is_err() {}
@@ -128,10 +135,9 @@ async fn a_claimed_index_is_reported_and_the_authentication_tag_decides() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_injected_or_changed_is_never_called_cleartext() {
-    let (fleet, broker) = (Fleet::new(), Broker::new());
-    let node = open(&broker, &fleet.node("b", NodeRole::Prodcon, &["lab"])).await;
+async fn what_is_injected_or_changed_is_never_called_cleartext(place: &Place) {
+    let fleet = Fleet::new();
+    let node = open(place, &fleet.node("b", NodeRole::Prodcon, &["lab"])).await;
     let sealed = seal(&node, "lab.data", b"42");
     assert_eq!(state(&node, "lab.data", b"plain words"), State::Foreign);
     assert_eq!(state(&node, "lab.data", &[1, 2, 3]), State::Foreign);
@@ -145,11 +151,10 @@ async fn what_is_injected_or_changed_is_never_called_cleartext() {
     assert_eq!(state(&node, "lab.data", &sealed), State::Cleartext);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn garbage_doesnt_stall_a_consumer() {
-    let (fleet, broker) = (Fleet::new(), Broker::new());
-    let producer = open(&broker, &fleet.node("p", NodeRole::Producer, &["lab"])).await;
-    let consumer = open(&broker, &fleet.node("c", NodeRole::Consumer, &["lab"])).await;
+async fn garbage_doesnt_stall_a_consumer(place: &Place) {
+    let fleet = Fleet::new();
+    let producer = open(place, &fleet.node("p", NodeRole::Producer, &["lab"])).await;
+    let consumer = open(place, &fleet.node("c", NodeRole::Consumer, &["lab"])).await;
     let good = seal(&producer, "lab.data", b"42");
     let start = Instant::now();
     for number in 0..1000_u16 {
@@ -164,22 +169,21 @@ async fn garbage_doesnt_stall_a_consumer() {
     until("decrypted", || message.retry() == State::Cleartext).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_node_without_a_chain_starts_only_when_asked_to_and_nobody_trusts_it() {
-    let (fleet, broker) = (Fleet::new(), Broker::new());
-    let producer = open(&broker, &fleet.node("p", NodeRole::Producer, &["lab"])).await;
+async fn a_node_without_a_chain_starts_only_when_asked_to_and_nobody_trusts_it(place: &Place) {
+    let fleet = Fleet::new();
+    let producer = open(place, &fleet.node("p", NodeRole::Producer, &["lab"])).await;
     let mut events = producer.events();
     let config = fleet.config("new");
     drop(NodeFiles::open_or_create(&config, "new", OpenOptions::default(), &mut UnwrapErr(SysRng)).unwrap());
-    let refused = Node::builder(&config).transport(Arc::new(broker.transport())).open().await.unwrap_err();
+    let refused = Node::builder(&config).transport(place.transport()).open().await.unwrap_err();
     assert!(refused.is_configuration() && refused.to_string().contains("provision"), "{refused}");
-    let builder = Node::builder(&config).transport(Arc::new(broker.transport())).allow_unprovisioned(true);
+    let builder = Node::builder(&config).transport(place.transport()).allow_unprovisioned(true);
     let node = builder.open().await.unwrap();
     let sealed = seal(&producer, "lab.data", b"42");
     let mut message = node.value_deserializer().deserialize("lab.data", Some(&sealed));
     assert!(message.wait(Duration::from_millis(300)).await.is_err());
-    let subscription = broker.records("lab.subs", 0).remove(0);
-    write(&broker, "lab.reqs", &subscription.key.unwrap(), subscription.value.unwrap()).await;
+    let subscription = place.more_than(0, "lab.subs").await.remove(0);
+    place.write("lab.reqs", &subscription.key.unwrap(), subscription.value.unwrap()).await;
     let Event::Rejected(rejection) = event(&mut events, |event| matches!(event, Event::Rejected(_))).await else {
         panic!()
     };

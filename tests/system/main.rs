@@ -46,8 +46,8 @@ use kafkacrypto::runtime::{Event, Node};
 use kafkacrypto::transport::{Outgoing, Transport};
 use place::Place;
 
-/// Far longer than anything takes here.
-const SOON: Duration = Duration::from_secs(20);
+/// Far longer than anything takes here, on a busy machine too.
+const SOON: Duration = Duration::from_secs(60);
 /// How often what can't be waited for is looked at.
 const POLL: Duration = Duration::from_millis(10);
 

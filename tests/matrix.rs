@@ -1,5 +1,6 @@
 //! Every kind of node with its kind over Apache Kafka, with the Python implementation on either side: {signing type 1, 4, both}
-//! × exchange {[1], [2], [5], [5, 2, 1], legacy} × {Rust → Rust, Rust → Python, Python → Rust}.
+//! × exchange {[1], [2], [5], [5, 2, 1], legacy} × {Rust → Rust, Rust → Python, Python → Rust}. And mixed fleets: both types
+//! with one of them, all exchanges with the first alone.
 
 mod support;
 
@@ -18,14 +19,17 @@ use support::fleet::{Fleet, Keys};
 use support::{Plain, PythonFleet};
 use tokio::sync::Semaphore;
 
-/// One way through the matrix; its nodes are alike.
+/// One way through the matrix.
 struct Cell {
-    keys: Keys,
+    kinds: Kinds,
     root: String,
     topic: String,
     producer: PathBuf,
     consumer: PathBuf,
 }
+
+/// What the producer is, and the consumer.
+type Kinds = [Keys; 2];
 
 /// Who gave a key, and by which exchange.
 type Given = (SigningType, Scheme);
@@ -60,7 +64,7 @@ fn rust_to_python() {
             produce(&producer, &cell).await;
             let cell = on_thread(cell, python, |cell, python| {
                 let seen = python.read(&cell.consumer, &cell.topic, records().len(), WITHIN);
-                assert_eq!(seen, records(), "{:?}", cell.keys);
+                assert_eq!(seen, records(), "{:?}", cell.kinds);
             });
             answered(&producer, &cell.await);
             producer.close().await;
@@ -89,8 +93,9 @@ fn every_cell<F: Future<Output = ()> + Send + 'static>(bootstrap: &str, run: imp
     let (fleet, start) = (Fleet::new(), Instant::now());
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let turns = Arc::new(Semaphore::new(AT_ONCE));
-    let cells = Keys::every_kind().into_iter().map(|keys| {
-        let work = run(Cell::new(&fleet, keys, bootstrap));
+    let alike = Keys::every_kind().into_iter().map(|kind| [kind.clone(), kind]);
+    let cells = alike.chain(mixed()).map(|kinds| {
+        let work = run(Cell::new(&fleet, kinds, bootstrap));
         let turns = turns.clone();
         runtime.spawn(async move {
             let _turn = turns.acquire_owned().await;
@@ -104,19 +109,36 @@ fn every_cell<F: Future<Output = ()> + Send + 'static>(bootstrap: &str, run: imp
     assert!(failed.is_empty(), "{} of {} cells failed: {failed:?}", failed.len(), results.len());
 }
 
+/// Nodes that differ, either way round.
+fn mixed() -> impl Iterator<Item = Kinds> {
+    let kind = |types: &[SigningType], versions: &[u64]| Keys {
+        types: types.to_vec(),
+        versions: versions.to_vec(),
+        legacy: false,
+    };
+    let (one, four) = (SigningType::Ed25519, SigningType::Ed25519SlhDsa);
+    let (all, modern) = (kind(&[one, four], &[5, 2, 1]), kind(&[one], &[5, 2, 1]));
+    let pairs = [(all.clone(), modern.clone()), (all, kind(&[four], &[5, 2, 1])), (modern, kind(&[one], &[1]))];
+    pairs.into_iter().flat_map(|(a, b)| [[a.clone(), b.clone()], [b, a]])
+}
+
 impl Cell {
-    fn new(fleet: &Fleet, keys: Keys, bootstrap: &str) -> Self {
+    fn new(fleet: &Fleet, kinds: Kinds, bootstrap: &str) -> Self {
         let root = support::fresh("matrix");
-        let node = |name, role| {
-            fleet.node_of(&support::fresh(name), role, &[&root], &keys, |config| settings(config, bootstrap))
+        let node = |name, role, keys| {
+            fleet.node_of(&support::fresh(name), role, &[&root], keys, |config| settings(config, bootstrap))
         };
-        let (producer, consumer) = (node("alice", NodeRole::Producer), node("bob", NodeRole::Consumer));
+        let producer = node("alice", NodeRole::Producer, &kinds[0]);
+        let consumer = node("bob", NodeRole::Consumer, &kinds[1]);
         let topic = format!("{root}.data");
-        Self { keys, root, topic, producer, consumer }
+        Self { kinds, root, topic, producer, consumer }
     }
 
+    /// The first that the consumer asks for and the producer has.
     fn scheme(&self) -> Scheme {
-        Scheme::from_offer_version(self.keys.versions[0]).unwrap()
+        let [producer, consumer] = &self.kinds;
+        let version = consumer.versions.iter().find(|version| producer.versions.contains(version)).unwrap();
+        Scheme::from_offer_version(*version).unwrap()
     }
 }
 
@@ -163,7 +185,7 @@ async fn consume(node: &Node, cell: &Cell) {
         (node.key_deserializer(), node.value_deserializer(), node.transport(), &cell.topic);
     let (mut seen, mut offset, end) = (Vec::new(), 0, Instant::now() + WITHIN);
     while seen.len() < records().len() {
-        assert!(Instant::now() < end, "{:?}: {} records after {WITHIN:?}", cell.keys, seen.len());
+        assert!(Instant::now() < end, "{:?}: {} records after {WITHIN:?}", cell.kinds, seen.len());
         let from = [FetchFrom::new(topic.as_str(), 0, offset)];
         for fetched in transport.fetch(&from, 1 << 20, Duration::from_secs(1), WITHIN).await.unwrap() {
             let batch = fetched.result.unwrap();
@@ -174,22 +196,23 @@ async fn consume(node: &Node, cell: &Cell) {
             }
         }
     }
-    assert_eq!(seen, records(), "{:?}", cell.keys);
+    assert_eq!(seen, records(), "{:?}", cell.kinds);
 }
 
 async fn clear(mut message: Message, cell: &Cell) -> Option<Vec<u8>> {
-    let text = message.wait(WITHIN).await.unwrap_or_else(|error| panic!("{:?}: {error}", cell.keys));
+    let text = message.wait(WITHIN).await.unwrap_or_else(|error| panic!("{:?}: {error}", cell.kinds));
     let text = text.map(<[u8]>::to_vec);
     let given: Option<Given> = message.origin().map(|origin| match origin {
         Origin::Peer { signer, scheme } => (signer.signing_type(), *scheme),
-        other => panic!("{:?}: {other:?}", cell.keys),
+        other => panic!("{:?}: {other:?}", cell.kinds),
     });
-    let expected = |(signer, scheme)| cell.keys.types.contains(&signer) && scheme == cell.scheme();
-    assert!(given.is_none_or(expected), "{:?}: {given:?}", cell.keys);
+    let expected =
+        |(signer, scheme)| cell.kinds.iter().all(|keys| keys.types.contains(&signer)) && scheme == cell.scheme();
+    assert!(given.is_none_or(expected), "{:?}: {given:?}", cell.kinds);
     text
 }
 
 fn answered(producer: &Node, cell: &Cell) {
     let exchange = producer.health().exchange;
-    assert!(exchange.answered_by.of(cell.scheme()) > 0, "{:?}, {}: {exchange:?}", cell.keys, cell.root);
+    assert!(exchange.answered_by.of(cell.scheme()) > 0, "{:?}, {}: {exchange:?}", cell.kinds, cell.root);
 }

@@ -9,6 +9,7 @@ use kafkacrypto::client::{Consumer, ConsumerOptions, Producer, ProducerOptions, 
 use kafkacrypto::provision::NodeRole;
 use kafkacrypto::runtime::Node;
 use kafkacrypto::store::config::NodeConfig;
+use kafkacrypto::transport::TransportErrorKind::TooLarge;
 use support::fleet::Fleet;
 
 const TOPIC: &str = "lab.data";
@@ -111,4 +112,37 @@ async fn where_duplicates_are_allowed_all_arrives() {
     assert!(sent.unknown.is_empty());
     let numbers: BTreeSet<u32> = seen.iter().map(|(_, n)| *n).collect();
     assert_eq!(numbers, (0..COUNT).collect());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_too_large_fails_alone() {
+    let Some(address) = support::bootstrap() else { return };
+    let (fleet, topic) = (Fleet::new(), support::fresh("large"));
+    let node = fleet.node_with("n", NodeRole::Prodcon, &[&topic], |config| {
+        config.set("kafka", "bootstrap_servers", address.as_str()).unwrap();
+        config.set("kafka", "security_protocol", "PLAINTEXT").unwrap();
+    });
+    let node = Node::open(node).await.unwrap();
+    // Together they go in one request, as far as that depends on us.
+    let options = ProducerOptions::new().linger(Duration::from_millis(300)).batch_bytes(4 << 20);
+    let producer = Producer::of(&node, options);
+    let mut queued = Vec::new();
+    for n in 0..20 {
+        let value = if n == 10 { vec![b'x'; 2 << 20] } else { n.to_string().into_bytes() };
+        queued.push(producer.queue(ProducerRecord::new(&*topic).value(value)).await.unwrap());
+    }
+    for (n, queued) in queued.into_iter().enumerate() {
+        match queued.await {
+            Err(SendError::NotDelivered { source, .. }) => assert_eq!((n, source.kind()), (10, TooLarge)),
+            result => assert_eq!(result.unwrap().offset, if n < 10 { n } else { n - 1 } as i64),
+        }
+    }
+    let mut consumer = Consumer::of(&node, &*topic, ConsumerOptions::new(Start::Beginning).stop_at_end(true));
+    let mut seen = Vec::new();
+    while let Some(record) = consumer.next().await {
+        seen.push(String::from_utf8(record.unwrap().value.cleartext().unwrap().unwrap().to_vec()).unwrap());
+    }
+    let others = (0..20).filter(|n| *n != 10).map(|n| n.to_string());
+    assert!(seen.iter().eq(others.collect::<Vec<_>>().iter()), "each once, in order: {seen:?}");
+    node.close().await;
 }

@@ -24,8 +24,8 @@ use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Batch, BoxFuture, Created, FetchFrom, Fetched, OffsetAt, Outgoing, Record, Skipped, TopicInfo, Transport,
-    TransportError, TransportErrorKind as Kind,
+    Batch, BoxFuture, Created, FetchFrom, Fetched, InLine, OffsetAt, Outgoing, Receipt, Record, Skipped, TopicInfo,
+    Transport, TransportError, TransportErrorKind as Kind,
 };
 use crate::kafka::record::Header;
 use crate::kafka::{
@@ -144,13 +144,19 @@ impl Transport for Kafka {
         within: Duration,
     ) -> BoxFuture<'a, Result<Vec<i64>, TransportError>> {
         Box::pin(async move {
-            let what = || about_partition("write to", topic, partition);
-            let sent = self.shared.produce(topic, partition, records, within);
-            match timeout_at(Instant::now() + within, sent).await {
-                Ok(result) => result.map_err(|error| changed(&what(), error)),
-                Err(_) => Err(TransportError::new(Kind::TimedOut, format!("{}: no answer within {within:?}", what()))),
+            let told = async { self.queue(topic, partition, records, within).await.await };
+            match timeout_at(Instant::now() + within, told).await {
+                Ok(told) => together(told),
+                Err(_) => {
+                    let what = about_partition("write to", topic, partition);
+                    Err(TransportError::new(Kind::TimedOut, format!("{what}: no answer within {within:?}")))
+                }
             }
         })
+    }
+
+    fn in_line(&self) -> Option<&dyn InLine> {
+        Some(self)
     }
 
     fn fetch<'a>(
@@ -195,6 +201,51 @@ impl Transport for Kafka {
     }
 }
 
+impl InLine for Kafka {
+    fn queue<'a>(
+        &'a self,
+        topic: &'a str,
+        partition: i32,
+        records: Vec<Outgoing>,
+        within: Duration,
+    ) -> BoxFuture<'a, Receipt> {
+        Box::pin(async move {
+            let topic: Arc<str> = topic.into();
+            let mut taken = Vec::with_capacity(records.len());
+            for record in records {
+                taken.push(self.shared.producer.send_within(to_send(&topic, partition, record), within).await);
+            }
+            let receipt: Receipt = Box::pin(async move {
+                let mut told = Vec::with_capacity(taken.len());
+                for taken in taken {
+                    let what = |error| changed(&about_partition("write to", &topic, partition), error);
+                    told.push(offset(taken).await.map_err(what));
+                }
+                told
+            });
+            receipt
+        })
+    }
+}
+
+/// Where a record is, if it was taken, once the broker has it.
+async fn offset(taken: Result<Delivery, Error>) -> Result<i64, Error> {
+    let unknown = || Error::new(ErrorKind::TimedOut, "the broker has the record and doesn't know where");
+    taken?.await?.offset.ok_or_else(unknown)
+}
+
+/// All offsets, or an error; after one that tells that nothing can have arrived, nothing has.
+fn together(told: Vec<Result<i64, TransportError>>) -> Result<Vec<i64>, TransportError> {
+    let some_arrived = told.iter().any(|told| told.as_ref().map_or_else(TransportError::may_have_arrived, |_| true));
+    let offsets: Result<_, _> = told.into_iter().collect();
+    offsets.map_err(|error| match error.may_have_arrived() || !some_arrived {
+        true => error,
+        false => {
+            TransportError::new(Kind::TimedOut, format!("{error}; other records of the same call may have arrived"))
+        }
+    })
+}
+
 struct Shared {
     client: Client,
     producer: Producer,
@@ -205,26 +256,6 @@ struct Shared {
 }
 
 impl Shared {
-    async fn produce(
-        &self,
-        topic: &str,
-        partition: i32,
-        records: Vec<Outgoing>,
-        within: Duration,
-    ) -> Result<Vec<i64>, Error> {
-        let topic: Arc<str> = topic.into();
-        let mut deliveries: Vec<Delivery> = Vec::with_capacity(records.len());
-        for record in records {
-            deliveries.push(self.producer.send_within(to_send(&topic, partition, record), within).await?);
-        }
-        let mut offsets = Vec::with_capacity(deliveries.len());
-        for delivery in deliveries {
-            let unknown = || Error::new(ErrorKind::TimedOut, "the broker has the records and doesn't know where");
-            offsets.push(delivery.await?.offset.ok_or_else(unknown)?);
-        }
-        Ok(offsets)
-    }
-
     /// The reader that has read ahead most of what is wanted, or a new one.
     fn lend(self: &Arc<Self>, from: &[FetchFrom]) -> Lent {
         let places: Places = from.iter().map(|from| (from.topic.clone(), from.partition)).collect();

@@ -85,6 +85,11 @@ pub trait Transport: Send + Sync + 'static {
         within: Duration,
     ) -> BoxFuture<'a, Result<Vec<i64>, TransportError>>;
 
+    /// The same for a stream of records, if this transport keeps their order without waiting for each answer.
+    fn in_line(&self) -> Option<&dyn InLine> {
+        None
+    }
+
     /// Reads from many partitions at once: at most `max_bytes` from each, but always one record where there is one.
     ///
     /// Waits up to `wait` until one of them has a record or an error, then answers with what there is. Partitions
@@ -107,6 +112,22 @@ pub trait Transport: Send + Sync + 'static {
         within: Duration,
     ) -> BoxFuture<'a, Result<i64, TransportError>>;
 }
+
+/// What a [`Transport`] can do that writes records in the order in which they were put in line, however many requests are
+/// under way, and tries again by itself.
+pub trait InLine: Send + Sync {
+    /// Puts records in line for one partition. Waits only for room; a next call may follow when it has ended.
+    fn queue<'a>(
+        &'a self,
+        topic: &'a str,
+        partition: i32,
+        records: Vec<Outgoing>,
+        within: Duration,
+    ) -> BoxFuture<'a, Receipt>;
+}
+
+/// What becomes of records in line, one by one: their offsets, once the broker has them.
+pub type Receipt = BoxFuture<'static, Vec<Result<i64, TransportError>>>;
 
 /// What the calls of a [`Transport`] return: `async fn` that works behind `dyn`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

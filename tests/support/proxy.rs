@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 /// Forwards connections to a broker on 127.0.0.1, as long as it may.
 pub struct Proxy {
@@ -22,6 +23,8 @@ struct Mood {
     refuse: bool,
     hold: bool,
     drip: Option<Duration>,
+    /// Bytes a second, in each direction of each connection.
+    rate: Option<u64>,
     cuts: u32,
     /// Answers to this API are lost, with their connection, so many times.
     lose: Option<(i16, u32)>,
@@ -74,6 +77,11 @@ impl Proxy {
         self.mood.send_modify(|mood| mood.drip = each);
     }
 
+    /// So many bytes a second go through, in each direction of each connection.
+    pub fn rate(&self, rate: Option<u64>) {
+        self.mood.send_modify(|mood| mood.rate = rate);
+    }
+
     /// The next so many answers to an API are lost, and their connections with them.
     pub fn lose(&self, api: i16, times: u32) {
         self.mood.send_modify(|mood| mood.lose = Some((api, times)));
@@ -119,7 +127,9 @@ async fn serve(client: TcpStream, broker: String, port: u16, moods: Arc<watch::S
 type Asked = Mutex<HashMap<[u8; 4], i16>>;
 
 async fn there(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, asked: &Asked, moods: &watch::Sender<Mood>) {
+    let mut free = Instant::now();
     while let Some(frame) = frame(&mut from).await {
+        pace(&mut free, frame.len(), moods).await;
         asked.lock().unwrap().insert(frame[8..12].try_into().unwrap(), i16::from_be_bytes([frame[4], frame[5]]));
         if !moods.borrow().swallow && to.write_all(&frame).await.is_err() {
             break;
@@ -134,7 +144,7 @@ async fn back(
     moods: &watch::Sender<Mood>,
     (own, port): (u16, u16),
 ) {
-    let mut changes = moods.subscribe();
+    let (mut changes, mut free) = (moods.subscribe(), Instant::now());
     while let Some(mut frame) = frame(&mut from).await {
         redirect(&mut frame, own, port);
         let api = asked.lock().unwrap().remove(&frame[4..8]);
@@ -152,10 +162,19 @@ async fn back(
             let _ = to.write_all(&frame[..byte.min(frame.len())]).await;
             break;
         }
+        pace(&mut free, frame.len(), moods).await;
         if send(&mut to, &frame, moods).await.is_err() {
             break;
         }
     }
+}
+
+/// Waits until the network has had time for so many bytes more.
+async fn pace(free: &mut Instant, bytes: usize, moods: &watch::Sender<Mood>) {
+    let Some(rate) = moods.borrow().rate else { return };
+    let takes = Duration::from_secs_f64(bytes as f64 / rate as f64);
+    *free = Instant::now().max(*free) + takes;
+    sleep_until(*free).await;
 }
 
 /// At once, or byte by byte as long as that is the network's mood.

@@ -24,7 +24,7 @@ pub(super) struct Lane {
     pub(super) keys: Deserializer,
     pub(super) values: Deserializer,
     pub(super) patience: Arc<Patience>,
-    pub(super) out: Sender<Item>,
+    pub(super) out: Sender<Vec<Item>>,
     pub(super) done: UnboundedSender<i32>,
 }
 
@@ -40,7 +40,7 @@ impl Lane {
         while let Some(work) = work.recv().await {
             let passed = match work {
                 Work::Batch(batch) => self.batch(batch).await,
-                Work::Report(error) => self.out.send(Err(error)).await.is_ok(),
+                Work::Report(error) => self.out.send(vec![Err(error)]).await.is_ok(),
             };
             if !passed || self.done.send(self.partition).is_err() {
                 return;
@@ -51,37 +51,68 @@ impl Lane {
     /// Whether somebody still reads.
     async fn batch(&self, batch: Batch) -> bool {
         let mut skipped = batch.skipped.into_iter().peekable();
+        let mut ready = Ready::new(&self.out);
         for record in batch.records {
             while let Some(before) = skipped.next_if(|skipped| skipped.offset < record.offset) {
-                if self.out.send(Err(self.skipped(before))).await.is_err() {
-                    return false;
+                ready.push(Err(self.skipped(before)), 0);
+            }
+            let bytes = [&record.key, &record.value].into_iter().flatten().map(Vec::len).sum();
+            let mut record = self.record(record);
+            for message in [&mut record.key, &mut record.value] {
+                if message.is_possibly_decryptable() {
+                    if !ready.send().await {
+                        return false;
+                    }
+                    self.patience.wait(message).await;
                 }
             }
-            let record = self.record(record).await;
-            if self.out.send(Ok(record)).await.is_err() {
+            ready.push(Ok(record), bytes);
+            if ready.is_full() && !ready.send().await {
                 return false;
             }
         }
-        for last in skipped {
-            if self.out.send(Err(self.skipped(last))).await.is_err() {
-                return false;
-            }
-        }
-        true
+        skipped.for_each(|last| ready.push(Err(self.skipped(last)), 0));
+        ready.send().await
     }
 
-    async fn record(&self, record: Record) -> ConsumerRecord {
+    fn record(&self, record: Record) -> ConsumerRecord {
         let Record { topic, partition, offset, timestamp_ms, key, value, headers } = record;
-        let mut key = self.keys.deserialize(&topic, key.as_deref());
-        let mut value = self.values.deserialize(&topic, value.as_deref());
-        self.patience.wait(&mut key).await;
-        self.patience.wait(&mut value).await;
+        let key = self.keys.deserialize(&topic, key.as_deref());
+        let value = self.values.deserialize(&topic, value.as_deref());
         ConsumerRecord { topic, partition, offset, timestamp_ms, key, value, headers }
     }
 
     fn skipped(&self, skipped: Skipped) -> ReadError {
         let Skipped { offset, reason } = skipped;
         ReadError::Skipped { topic: self.topic.clone(), partition: self.partition, offset, reason }
+    }
+}
+
+/// What can be handed on together, since each handing over costs as much as some records.
+struct Ready<'a> {
+    out: &'a Sender<Vec<Item>>,
+    items: Vec<Item>,
+    bytes: usize,
+}
+
+impl<'a> Ready<'a> {
+    fn new(out: &'a Sender<Vec<Item>>) -> Self {
+        Self { out, items: Vec::new(), bytes: 0 }
+    }
+
+    fn push(&mut self, item: Item, bytes: usize) {
+        self.items.push(item);
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    fn is_full(&self) -> bool {
+        self.items.len() >= MOST_ITEMS || self.bytes >= MOST_BYTES
+    }
+
+    /// Whether somebody still reads.
+    async fn send(&mut self) -> bool {
+        self.bytes = 0;
+        self.items.is_empty() || self.out.send(std::mem::take(&mut self.items)).await.is_ok()
     }
 }
 
@@ -120,3 +151,6 @@ impl Patience {
 }
 
 const MOST_KEYS: usize = 10_000;
+/// What is handed on together at most.
+const MOST_ITEMS: usize = 256;
+const MOST_BYTES: usize = 256 << 10;

@@ -7,7 +7,9 @@ mod reader;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -77,7 +79,8 @@ use crate::transport::{Headers, Transport};
 /// # });
 /// ```
 pub struct Consumer {
-    items: Receiver<Item>,
+    items: Receiver<Vec<Item>>,
+    ready: VecDeque<Item>,
     task: Option<JoinHandle<()>>,
 }
 
@@ -120,12 +123,29 @@ impl Consumer {
     ) -> Self {
         let (out, items) = channel(READ_AHEAD);
         let reader = Reader::new(transport, topic.into(), keys, values, options, out);
-        Self { items, task: Handle::try_current().ok().map(|runtime| runtime.spawn(reader.run())) }
+        Self {
+            items,
+            ready: VecDeque::new(),
+            task: Handle::try_current().ok().map(|runtime| runtime.spawn(reader.run())),
+        }
     }
 
     /// The next record, or what is in its place; `None` at the end. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<Result<ConsumerRecord, ReadError>> {
-        self.items.recv().await
+        poll_fn(|context| self.poll_item(context)).await
+    }
+}
+
+impl Consumer {
+    fn poll_item(&mut self, context: &mut Context<'_>) -> Poll<Option<Item>> {
+        while self.ready.is_empty() {
+            match self.items.poll_recv(context) {
+                Poll::Ready(Some(items)) => self.ready.extend(items),
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(self.ready.pop_front())
     }
 }
 
@@ -133,7 +153,7 @@ impl Stream for Consumer {
     type Item = Result<ConsumerRecord, ReadError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.items.poll_recv(context)
+        self.poll_item(context)
     }
 }
 
@@ -145,9 +165,9 @@ impl Drop for Consumer {
 
 impl fmt::Debug for Consumer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Consumer").field("ready", &self.items.len()).finish_non_exhaustive()
+        f.debug_struct("Consumer").field("ready", &self.ready.len()).finish_non_exhaustive()
     }
 }
 
-/// Decrypted records that wait for whoever reads.
-const READ_AHEAD: usize = 64;
+/// How often records that are decrypted can be handed on before they are read.
+const READ_AHEAD: usize = 2;

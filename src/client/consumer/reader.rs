@@ -26,7 +26,7 @@ pub(super) struct Reader {
     values: Deserializer,
     options: ConsumerOptions,
     patience: Arc<Patience>,
-    out: Sender<Item>,
+    out: Sender<Vec<Item>>,
     tracks: BTreeMap<i32, Track>,
     calls: JoinSet<Answer>,
     lanes: JoinSet<()>,
@@ -74,7 +74,7 @@ impl Reader {
         keys: Deserializer,
         values: Deserializer,
         options: ConsumerOptions,
-        out: Sender<Item>,
+        out: Sender<Vec<Item>>,
     ) -> Self {
         let (tracks, calls, lanes, done) = (BTreeMap::new(), JoinSet::new(), JoinSet::new(), unbounded_channel());
         let partitions = Partitions { ask_at: Some(Instant::now()), ..Partitions::default() };
@@ -232,7 +232,7 @@ impl Reader {
         self.partitions.failures = self.partitions.failures.saturating_add(1);
         if failed || self.partitions.failures == 1 {
             let report = self.failure(None, source, failed);
-            return self.out.send(Err(report)).await.is_ok() && !failed;
+            return self.out.send(vec![Err(report)]).await.is_ok() && !failed;
         }
         true
     }

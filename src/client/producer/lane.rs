@@ -1,7 +1,11 @@
-//! The records of one partition on their way to the broker: in order, one request at a time.
+//! The records of one partition on their way to the broker: in order, one request at a time unless the transport keeps
+//! the order of several.
 
+use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -12,14 +16,19 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::topics::Topics;
 use super::{Delivery, ProducerOptions};
 use crate::client::SendError;
-use crate::transport::{Outgoing, Transport, TransportError, TransportErrorKind};
+use crate::transport::{InLine, Outgoing, Receipt, Transport, TransportError, TransportErrorKind};
 
-/// A record that is encrypted and waits for delivery. What it takes of the buffer is given back when it goes.
+/// A record that is encrypted and waits for delivery.
 pub(super) struct Item {
     pub(super) record: Outgoing,
     pub(super) bytes: usize,
     pub(super) deadline: Instant,
-    pub(super) answer: oneshot::Sender<Result<Delivery, SendError>>,
+    pub(super) answer: Answer,
+}
+
+/// Who waits for a record, and what it takes of the buffer, which is given back when this goes.
+pub(super) struct Answer {
+    pub(super) to: oneshot::Sender<Result<Delivery, SendError>>,
     pub(super) _room: OwnedSemaphorePermit,
 }
 
@@ -50,10 +59,44 @@ pub(super) struct Lane {
 impl Lane {
     /// Delivers until all senders are gone and all is delivered.
     pub(super) async fn run(self, mut items: UnboundedReceiver<Item>) {
+        if let Some(line) = self.road.transport.in_line() {
+            return self.stream(line, items).await;
+        }
         while let Some(first) = items.recv().await {
             let batch = self.gather(first, &mut items).await;
             self.deliver(batch).await;
         }
+    }
+
+    /// Puts what comes in line, and answers when the broker has.
+    async fn stream(&self, line: &dyn InLine, mut items: UnboundedReceiver<Item>) {
+        let (mut out, mut more) = (VecDeque::<(Vec<Answer>, Receipt)>::new(), true);
+        while more || !out.is_empty() {
+            tokio::select! {
+                told = poll_fn(|context| first(&mut out, context)) => {
+                    let told = told.into_iter().map(|told| self.told(told));
+                    let answers = out.pop_front().into_iter().flat_map(|(answers, _)| answers);
+                    answers.zip(told).for_each(|(answer, told)| self.tell(answer, told));
+                }
+                item = items.recv(), if more => match item {
+                    Some(item) => {
+                        let batch = self.gather(item, &mut items).await;
+                        out.extend(self.line_up(line, batch).await);
+                    }
+                    None => more = false,
+                },
+            }
+        }
+    }
+
+    /// A batch, in line. What has waited for so long that its time is nearly over has no more than the rest of it.
+    async fn line_up(&self, line: &dyn InLine, batch: Vec<Item>) -> Option<(Vec<Answer>, Receipt)> {
+        let whole = self.road.options.delivery_timeout;
+        let rest = batch.first()?.deadline.saturating_duration_since(Instant::now());
+        let within = if rest > whole * 9 / 10 { whole } else { rest };
+        let (records, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|item| (item.record, item.answer)).unzip();
+        let receipt = line.queue(&self.topic, self.partition, records, within).await;
+        Some((answers, receipt))
     }
 
     /// As many records as fit in a request and come in time.
@@ -136,12 +179,23 @@ impl Lane {
                 Err(error) => Err(error.clone()),
                 Ok(_) => offsets.next().map(|offset| self.delivery(*offset)).ok_or_else(|| self.no_offset()),
             };
-            if let Err(Err(error)) = item.answer.send(one) {
-                tracing::warn!(topic = &*self.topic, partition = self.partition, %error, "a record wasn't delivered");
-                let mut unclaimed = self.road.unclaimed.lock().unwrap_or_else(PoisonError::into_inner);
-                unclaimed.get_or_insert(error);
-            }
+            self.tell(item.answer, one);
         }
+    }
+
+    fn tell(&self, answer: Answer, result: Result<Delivery, SendError>) {
+        if let Err(Err(error)) = answer.to.send(result) {
+            tracing::warn!(topic = &*self.topic, partition = self.partition, %error, "a record wasn't delivered");
+            let mut unclaimed = self.road.unclaimed.lock().unwrap_or_else(PoisonError::into_inner);
+            unclaimed.get_or_insert(error);
+        }
+    }
+
+    fn told(&self, told: Result<i64, TransportError>) -> Result<Delivery, SendError> {
+        told.map(|offset| self.delivery(offset)).map_err(|error| {
+            let may_have_arrived = error.may_have_arrived();
+            self.failed(error, may_have_arrived)
+        })
     }
 
     fn delivery(&self, offset: i64) -> Delivery {
@@ -162,6 +216,17 @@ impl Lane {
             true => SendError::MayHaveArrived { topic, partition, source },
             false => SendError::NotDelivered { topic, partition: Some(partition), source },
         }
+    }
+}
+
+/// What has become of the first batch in line.
+fn first(
+    out: &mut VecDeque<(Vec<Answer>, Receipt)>,
+    context: &mut Context<'_>,
+) -> Poll<Vec<Result<i64, TransportError>>> {
+    match out.front_mut() {
+        Some((_, receipt)) => receipt.as_mut().poll(context),
+        None => Poll::Pending,
     }
 }
 

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 pub use options::ProducerOptions;
 
-use lane::{Item, Lane, Road};
+use lane::{Answer, Item, Lane, Road};
 use topics::{Known, Topics};
 
 use super::{Partitioning, SendError, partition_of};
@@ -159,8 +159,8 @@ impl Producer {
         let deadline = Instant::now() + shared.road.options.delivery_timeout;
         let (topic, bytes) = (record.topic.clone(), record.size());
         let record = shared.seal(record).await?;
-        let (answer, queued) = oneshot::channel();
-        shared.enqueue(topic, partition, Item { record, bytes, deadline, answer, _room: room })?;
+        let (to, queued) = oneshot::channel();
+        shared.enqueue(topic, partition, Item { record, bytes, deadline, answer: Answer { to, _room: room } })?;
         Ok(Queued(queued))
     }
 

@@ -49,7 +49,7 @@ impl ProducerConfig {
         Self {
             acks: Acks::All,
             idempotent: true,
-            batch_size: 256 * 1024,
+            batch_size: 1_000_000,
             linger: Duration::ZERO,
             compression: Compression::None,
             level: None,
@@ -79,7 +79,7 @@ impl ProducerConfig {
         self
     }
 
-    /// Sets how many bytes a batch may have before it is compressed (256 KiB at first). A larger record is a batch of its
+    /// Sets how many bytes a batch may have before it is compressed (1 000 000 at first, which fits the limit of a broker that has no other). A larger record is a batch of its
     /// own. A batch doesn't wait to be full; see [`linger`](Self::linger).
     pub fn batch_size(mut self, bytes: usize) -> Self {
         self.batch_size = bytes;

@@ -21,19 +21,29 @@ use crate::transport::{Headers, TransportError, TransportErrorKind};
 /// after the program was done with it. A record whose key doesn't come is handed on pending, like every other, and is
 /// then committed too: keep it, or [retry](crate::message::Message::retry) it, before you go on.
 ///
-/// ```no_run
-/// # async fn example(node: kafkacrypto::runtime::Node) -> Result<(), Box<dyn std::error::Error>> {
+/// ```
+/// # use std::sync::Arc;
+/// # use kafkacrypto::{keyring::Keyring, keys::Purpose, serdes::Deserializer};
+/// # let keyring = Arc::new(Keyring::new());
+/// # let deserializer = |purpose| Deserializer::new(keyring.clone(), Arc::default(), purpose);
+/// # let (keys, values) = (deserializer(Purpose::Key), deserializer(Purpose::Value));
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn example(keys: Deserializer, values: Deserializer) -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
 /// use kafkacrypto::client::GroupConsumer;
-/// use kafkacrypto::kafka::{Client, Config, ConsumerConfig, GroupSettings, Subscription};
+/// use kafkacrypto::kafka::{Client, Config, Consumer, ConsumerConfig, GroupSettings, Subscription};
 ///
-/// let client = Client::new(Config::new(["broker.example:9092"]))?;
-/// let config = ConsumerConfig::in_group(GroupSettings::new("billing"));
-/// let mut consumer = GroupConsumer::of(&node, &client, config, Subscription::topics(["lab.sensor"])?)?;
-/// while let Some(record) = consumer.next().await {
+/// let client = Client::new(Config::new(["127.0.0.1:1"]))?; // where no broker is: it goes on looking for one
+/// let member = Consumer::new(&client, ConsumerConfig::in_group(GroupSettings::new("billing")));
+/// // or `GroupConsumer::of`, with a node's deserializers
+/// let mut consumer = GroupConsumer::new(member, Subscription::topics(["lab.sensor"])?, (keys, values), Duration::ZERO)?;
+/// while let Ok(Some(record)) = tokio::time::timeout(Duration::from_millis(100), consumer.next()).await {
 ///     println!("{:?}", record?.value.cleartext()?);
 /// }
+/// assert!(!consumer.is_at_end());
 /// consumer.close().await?;
 /// # Ok(()) }
+/// # example(keys, values).unwrap();
 /// ```
 pub struct GroupConsumer {
     consumer: kafka::Consumer,

@@ -61,6 +61,14 @@ impl Kafka {
     }
 
     /// Connects when the first call needs it. Fails when the settings can't be used.
+    ///
+    /// ```
+    /// use kafkacrypto::kafka::Config;
+    /// use kafkacrypto::transport::{TransportErrorKind, kafka::Kafka};
+    ///
+    /// assert!(Kafka::lazy(Config::new(["broker.example:9092"])).is_ok());
+    /// assert_eq!(Kafka::lazy(Config::new([""; 0])).unwrap_err().kind(), TransportErrorKind::Unsupported);
+    /// ```
     pub fn lazy(config: Config) -> Result<Self, TransportError> {
         let client = Client::new(config).map_err(|error| failed("can't use the Kafka settings", error))?;
         Ok(Self::over(&client))
@@ -80,6 +88,17 @@ impl Kafka {
     }
 
     /// From the settings of a config, with kafka-python's names. Also returns a warning for each name that is ignored.
+    ///
+    /// ```
+    /// use kafkacrypto::transport::{TransportErrorKind, kafka::Kafka};
+    ///
+    /// let setting = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    /// let broker = setting("bootstrap_servers", "broker.example:9092");
+    /// let (_, warnings) = Kafka::from_settings(&[broker, setting("selector", "epoll")].into())?;
+    /// assert_eq!(warnings.len(), 1);
+    /// assert_eq!(Kafka::from_settings(&[].into()).unwrap_err().kind(), TransportErrorKind::Unsupported);
+    /// # Ok::<(), kafkacrypto::transport::TransportError>(())
+    /// ```
     pub fn from_settings(settings: &BTreeMap<String, String>) -> Result<(Self, Vec<String>), TransportError> {
         let unusable = |error| failed("can't use the Kafka settings", error);
         let settings = Settings::new(settings).map_err(unusable)?;

@@ -70,11 +70,12 @@ pub struct PartitionInfo {
 impl Client {
     /// The cluster: brokers, and all topics or those named. Creates none; a topic that doesn't exist is left out.
     ///
-    /// ```no_run
-    /// # async fn example(client: kafkacrypto::kafka::Client) -> Result<(), kafkacrypto::kafka::Error> {
-    /// let cluster = client.describe(None, std::time::Duration::from_secs(5)).await?;
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/kafka/example.rs"));
+    /// # fn main() { without_broker(async |client, within| {
+    /// let cluster = client.describe(None, within).await?;
     /// assert!(!cluster.brokers.is_empty());
-    /// # Ok(()) }
+    /// # Ok(()) }) }
     /// ```
     ///
     /// # Errors

@@ -25,11 +25,12 @@ pub struct GroupInfo {
 impl Client {
     /// All groups that this user may see, by name.
     ///
-    /// ```no_run
-    /// # async fn example(client: kafkacrypto::kafka::Client) -> Result<(), kafkacrypto::kafka::Error> {
-    /// let groups = client.groups(std::time::Duration::from_secs(5)).await?;
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/kafka/example.rs"));
+    /// # fn main() { without_broker(async |client, within| {
+    /// let groups = client.groups(within).await?;
     /// assert!(groups.is_sorted());
-    /// # Ok(()) }
+    /// # Ok(()) }) }
     /// ```
     ///
     /// # Errors
@@ -58,10 +59,11 @@ impl Client {
 
     /// Deletes a group and the offsets that it has committed.
     ///
-    /// ```no_run
-    /// # async fn example(client: kafkacrypto::kafka::Client) -> Result<(), kafkacrypto::kafka::Error> {
-    /// client.delete_group("billing", std::time::Duration::from_secs(5)).await?;
-    /// # Ok(()) }
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/kafka/example.rs"));
+    /// # fn main() { without_broker(async |client, within| {
+    /// client.delete_group("billing", within).await?;
+    /// # Ok(()) }) }
     /// ```
     ///
     /// # Errors

@@ -93,15 +93,14 @@ pub struct Setting {
 impl Client {
     /// Creates a topic, and waits until it can be written to, as far as the time goes.
     ///
-    /// ```no_run
-    /// # async fn example(client: kafkacrypto::kafka::Client) -> Result<(), kafkacrypto::kafka::Error> {
-    /// use std::time::Duration;
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/kafka/example.rs"));
+    /// # fn main() { without_broker(async |client, within| {
     /// use kafkacrypto::kafka::{Created, NewTopic};
     ///
-    /// let within = Duration::from_secs(5);
     /// client.create_topic(&NewTopic::new("readings").partitions(6), within).await?;
     /// assert_eq!(client.create_topic(&NewTopic::new("readings"), within).await?, Created::Existed);
-    /// # Ok(()) }
+    /// # Ok(()) }) }
     /// ```
     ///
     /// # Errors
@@ -142,10 +141,11 @@ impl Client {
 
     /// Deletes a topic and all its records; whether there was one.
     ///
-    /// ```no_run
-    /// # async fn example(client: kafkacrypto::kafka::Client) -> Result<(), kafkacrypto::kafka::Error> {
-    /// assert!(!client.delete_topic("no-such-topic", std::time::Duration::from_secs(5)).await?);
-    /// # Ok(()) }
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/kafka/example.rs"));
+    /// # fn main() { without_broker(async |client, within| {
+    /// assert!(!client.delete_topic("no-such-topic", within).await?);
+    /// # Ok(()) }) }
     /// ```
     ///
     /// # Errors
@@ -176,10 +176,11 @@ impl Client {
 
     /// Adds partitions to a topic, until it has so many.
     ///
-    /// ```no_run
-    /// # async fn example(client: kafkacrypto::kafka::Client) -> Result<(), kafkacrypto::kafka::Error> {
-    /// client.add_partitions("readings", 12, std::time::Duration::from_secs(5)).await?;
-    /// # Ok(()) }
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/kafka/example.rs"));
+    /// # fn main() { without_broker(async |client, within| {
+    /// client.add_partitions("readings", 12, within).await?;
+    /// # Ok(()) }) }
     /// ```
     ///
     /// # Errors
@@ -204,11 +205,12 @@ impl Client {
 
     /// The settings of a topic, by name.
     ///
-    /// ```no_run
-    /// # async fn example(client: kafkacrypto::kafka::Client) -> Result<(), kafkacrypto::kafka::Error> {
-    /// let settings = client.topic_settings("readings.keys", std::time::Duration::from_secs(5)).await?;
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/kafka/example.rs"));
+    /// # fn main() { without_broker(async |client, within| {
+    /// let settings = client.topic_settings("readings.keys", within).await?;
     /// assert_eq!(settings["cleanup.policy"].value.as_deref(), Some("compact"));
-    /// # Ok(()) }
+    /// # Ok(()) }) }
     /// ```
     ///
     /// # Errors
@@ -237,11 +239,12 @@ impl Client {
 
     /// Sets some settings of a topic; `None` goes back to the broker's. The others stay.
     ///
-    /// ```no_run
-    /// # async fn example(client: kafkacrypto::kafka::Client) -> Result<(), kafkacrypto::kafka::Error> {
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/kafka/example.rs"));
+    /// # fn main() { without_broker(async |client, within| {
     /// let week = [("retention.ms", Some("604800000"))].into();
-    /// client.set_topic_settings("readings", &week, std::time::Duration::from_secs(5)).await?;
-    /// # Ok(()) }
+    /// client.set_topic_settings("readings", &week, within).await?;
+    /// # Ok(()) }) }
     /// ```
     ///
     /// # Errors
@@ -275,14 +278,15 @@ impl Client {
 
     /// Deletes the records of partitions before an offset each, and returns the first offset that is left.
     ///
-    /// ```no_run
-    /// # async fn example(client: kafkacrypto::kafka::Client) -> Result<(), kafkacrypto::kafka::Error> {
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/kafka/example.rs"));
+    /// # fn main() { without_broker(async |client, within| {
     /// use kafkacrypto::kafka::TopicPartition;
     ///
     /// let before = [(TopicPartition::new("readings", 0), 1000)].into();
-    /// let left = client.delete_records(&before, std::time::Duration::from_secs(5)).await?;
+    /// let left = client.delete_records(&before, within).await?;
     /// assert_eq!(left[&TopicPartition::new("readings", 0)], 1000);
-    /// # Ok(()) }
+    /// # Ok(()) }) }
     /// ```
     ///
     /// # Errors

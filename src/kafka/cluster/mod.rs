@@ -82,6 +82,16 @@ struct Inner {
 
 impl Client {
     /// A client that connects when it is used.
+    ///
+    /// ```
+    /// use kafkacrypto::kafka::{Client, Config, ErrorKind};
+    ///
+    /// assert!(Client::new(Config::new(["broker.example:9092"])).is_ok());
+    /// assert_eq!(Client::new(Config::new([""; 0])).unwrap_err().kind(), ErrorKind::Config);
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`](super::ErrorKind::Config): settings that can't be used.
     pub fn new(config: Config) -> Result<Self, Error> {
         if config.bootstrap().is_empty() {
             return Err(Error::new(ErrorKind::Config, "bootstrap_servers is missing"));

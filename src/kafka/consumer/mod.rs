@@ -37,18 +37,21 @@ pub enum Rebalance {
 /// At least once: with commits by time ([`ConsumerConfig::auto_commit`]), what a call of [`Consumer::poll`] handed out is
 /// committed during a later call, when the program is done with it.
 ///
-/// ```no_run
-/// # async fn example(client: kafkacrypto::kafka::Client) -> Result<(), kafkacrypto::kafka::Error> {
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), kafkacrypto::kafka::Error> {
 /// use std::time::Duration;
-/// use kafkacrypto::kafka::{Consumer, ConsumerConfig, GroupSettings, Subscription};
+/// use kafkacrypto::kafka::{Client, Config, Consumer, ConsumerConfig, GroupSettings, Subscription};
 ///
+/// let client = Client::new(Config::new(["127.0.0.1:1"]))?; // where no broker is: it goes on looking for one
 /// let mut consumer = Consumer::new(&client, ConsumerConfig::in_group(GroupSettings::new("billing")));
 /// consumer.subscribe(Subscription::topics(["readings"])?)?;
-/// for fetched in consumer.poll(Duration::from_secs(1)).await? {
+/// for fetched in consumer.poll(Duration::from_millis(100)).await? {
 ///     for record in &fetched.records {
 ///         println!("{}/{} {}", fetched.topic, fetched.partition, record.offset);
 ///     }
 /// }
+/// assert!(consumer.positions().is_empty());
 /// consumer.close().await
 /// # }
 /// ```
@@ -92,6 +95,16 @@ impl Consumer {
 
     /// Reads these topics as a member of the group: its share of their partitions, from [`Consumer::poll`] to poll.
     ///
+    /// ```
+    /// use kafkacrypto::kafka::{Client, Config, Consumer, ConsumerConfig, ErrorKind, Subscription};
+    ///
+    /// let client = Client::new(Config::new(["broker.example:9092"]))?;
+    /// let mut alone = Consumer::new(&client, ConsumerConfig::alone());
+    /// let refused = alone.subscribe(Subscription::topics(["readings"])?).unwrap_err();
+    /// assert_eq!(refused.kind(), ErrorKind::Config);
+    /// # Ok::<(), kafkacrypto::kafka::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// [`ErrorKind::Config`] when it has no group.
     pub fn subscribe(&mut self, subscription: Subscription) -> Result<(), Error> {
@@ -119,6 +132,17 @@ impl Consumer {
     }
 
     /// Reads these partitions from where the group left off, else from where `auto_offset_reset` says.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/kafka/example.rs"));
+    /// # fn main() { without_broker(async |client, within| {
+    /// use kafkacrypto::kafka::{Consumer, ConsumerConfig, GroupSettings, TopicPartition};
+    ///
+    /// let config = ConsumerConfig::in_group(GroupSettings::new("billing")).request_timeout(within);
+    /// let mut consumer = Consumer::new(&client, config);
+    /// consumer.resume_from_group(&[TopicPartition::new("readings", 0)]).await?;
+    /// # Ok(()) }) }
+    /// ```
     ///
     /// # Errors
     /// As [`Client::committed`]; [`ErrorKind::Config`] without a group.
@@ -170,6 +194,17 @@ impl Consumer {
     }
 
     /// Commits these offsets, of records that the program is done with: each is the offset *after* the last of them.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/kafka/example.rs"));
+    /// # fn main() { without_broker(async |client, within| {
+    /// use kafkacrypto::kafka::{Committed, Consumer, ConsumerConfig, GroupSettings, TopicPartition};
+    ///
+    /// let config = ConsumerConfig::in_group(GroupSettings::new("billing")).request_timeout(within);
+    /// let mut consumer = Consumer::new(&client, config);
+    /// consumer.commit_these(&[(TopicPartition::new("readings", 0), Committed::at(42))].into()).await?;
+    /// # Ok(()) }) }
+    /// ```
     ///
     /// # Errors
     /// As [`Consumer::commit`].

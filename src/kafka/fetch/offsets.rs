@@ -18,15 +18,15 @@ type Said = BTreeMap<TopicPartition, Result<i64, i16>>;
 impl Client {
     /// The offset of a partition's beginning, end or of a time.
     ///
-    /// ```no_run
-    /// # async fn example(client: kafkacrypto::kafka::Client) -> Result<(), kafkacrypto::kafka::Error> {
-    /// use std::time::Duration;
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/kafka/example.rs"));
+    /// # fn main() { without_broker(async |client, within| {
     /// use kafkacrypto::kafka::{Isolation, OffsetAt, TopicPartition};
     ///
     /// let readings = TopicPartition::new("readings", 0);
-    /// let end = client.offset(&readings, OffsetAt::Latest, Isolation::Committed, Duration::from_secs(5)).await?;
-    /// assert!(end >= client.offset(&readings, OffsetAt::Earliest, Isolation::Committed, Duration::from_secs(5)).await?);
-    /// # Ok(()) }
+    /// let end = client.offset(&readings, OffsetAt::Latest, Isolation::Committed, within).await?;
+    /// assert!(end >= client.offset(&readings, OffsetAt::Earliest, Isolation::Committed, within).await?);
+    /// # Ok(()) }) }
     /// ```
     ///
     /// # Errors
@@ -42,7 +42,8 @@ impl Client {
         found.pop().unwrap_or_else(|| Err(none(partition)))
     }
 
-    /// Offsets of many partitions, in the order of `wanted`, with one request to each broker.
+    /// Offsets of many partitions, in the order of `wanted`, with one request to each broker; as
+    /// [`offset`](Self::offset) answers for each.
     pub async fn offsets(
         &self,
         wanted: &[(TopicPartition, OffsetAt)],

@@ -19,24 +19,21 @@ use crate::kafka::record::Record;
 /// All Readers of a [`Client`] share its requests: one long one to each broker. What a Reader follows is read ahead up to its
 /// bound, so a Reader that isn't asked for records holds some; drop it, or pause its partitions, when it isn't needed.
 ///
-/// ```no_run
-/// # async fn example(client: kafkacrypto::kafka::Client) {
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), kafkacrypto::kafka::Error> {
 /// use std::time::Duration;
-/// use kafkacrypto::kafka::{Most, OffsetAt, Reader, ReaderConfig, Start, TopicPartition};
+/// use kafkacrypto::kafka::{Client, Config, Most, OffsetAt, Reader, ReaderConfig, Start, TopicPartition};
 ///
-/// let mut reader = Reader::new(&client, ReaderConfig::default());
+/// let client = Client::new(Config::new(["127.0.0.1:1"]))?; // where no broker is
+/// let mut reader = Reader::new(&client, ReaderConfig::default().patience(Duration::from_millis(100)));
 /// reader.assign(&[(TopicPartition::new("readings", 0), Start::At(OffsetAt::Earliest))]);
-/// loop {
-///     for fetched in reader.next(Most::default(), Duration::from_secs(1)).await {
-///         for record in &fetched.records {
-///             println!("{}: {:?}", record.offset, record.value);
-///         }
-///         if let Some(error) = fetched.error {
-///             eprintln!("{error}");
-///         }
-///     }
+/// let fetched = reader.next(Most::default(), Duration::from_secs(10)).await;
+/// for record in fetched.iter().flat_map(|of| &of.records) {
+///     println!("{}: {:?}", record.offset, record.value);
 /// }
-/// # }
+/// assert!(fetched[0].error.as_ref().is_some_and(|error| error.to_string().contains("readings")));
+/// # Ok(()) }
 /// ```
 #[derive(Debug)]
 pub struct Reader {

@@ -42,15 +42,15 @@ impl Client {
     /// The offsets that a group has committed: of these partitions, or of all when none are named. Partitions without one
     /// are left out.
     ///
-    /// ```no_run
-    /// # async fn example(client: kafkacrypto::kafka::Client) -> Result<(), kafkacrypto::kafka::Error> {
-    /// use std::time::Duration;
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/kafka/example.rs"));
+    /// # fn main() { without_broker(async |client, within| {
     /// use kafkacrypto::kafka::TopicPartition;
     ///
     /// let first = TopicPartition::new("readings", 0);
-    /// let committed = client.committed("billing", &[first.clone()], Duration::from_secs(5)).await?;
+    /// let committed = client.committed("billing", &[first.clone()], within).await?;
     /// assert!(committed.get(&first).is_none_or(|committed| committed.offset >= 0));
-    /// # Ok(()) }
+    /// # Ok(()) }) }
     /// ```
     ///
     /// # Errors
@@ -68,14 +68,14 @@ impl Client {
 
     /// Commits offsets for a group without members, such as one whose partitions a program shares out by itself.
     ///
-    /// ```no_run
-    /// # async fn example(client: kafkacrypto::kafka::Client) -> Result<(), kafkacrypto::kafka::Error> {
-    /// use std::time::Duration;
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/kafka/example.rs"));
+    /// # fn main() { without_broker(async |client, within| {
     /// use kafkacrypto::kafka::{Committed, TopicPartition};
     ///
     /// let done = [(TopicPartition::new("readings", 0), Committed::at(42))].into();
-    /// client.commit("billing", &done, Duration::from_secs(5)).await?;
-    /// # Ok(()) }
+    /// client.commit("billing", &done, within).await?;
+    /// # Ok(()) }) }
     /// ```
     ///
     /// # Errors

@@ -23,16 +23,16 @@ use super::{ProducerConfig, ProducerRecord};
 /// [`Delivery`] says why not. When the last clone is dropped, what was taken is still sent; to be sure of it,
 /// [`close`](Self::close) or wait for the deliveries.
 ///
-/// ```no_run
-/// # async fn example() -> Result<(), kafkacrypto::kafka::Error> {
-/// use kafkacrypto::kafka::{Client, Config, Producer, ProducerConfig, ProducerRecord};
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/kafka/example.rs"));
+/// # fn main() { without_broker(async |client, within| {
+/// use kafkacrypto::kafka::{Producer, ProducerConfig, ProducerRecord};
 ///
-/// let client = Client::new(Config::new(["broker.example:9092"]))?;
-/// let producer = Producer::new(&client, ProducerConfig::new());
+/// let producer = Producer::new(&client, ProducerConfig::new().max_block(within));
 /// let first = producer.send(ProducerRecord::new("readings", "21.5").key("meter-7")).await?;
 /// let second = producer.send(ProducerRecord::new("readings", "21.6").key("meter-7")).await?;
 /// assert!(first.await?.offset < second.await?.offset);
-/// # Ok(()) }
+/// # Ok(()) }) }
 /// ```
 #[derive(Clone)]
 pub struct Producer(Arc<Handle>);
@@ -73,6 +73,17 @@ impl Producer {
 
     /// The same with a time of its own for the delivery, counted from when the record was taken; taking it is part of no
     /// more than the same time again. Records of different times don't share a batch.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/kafka/example.rs"));
+    /// # fn main() { without_broker(async |client, within| {
+    /// use kafkacrypto::kafka::{Producer, ProducerConfig, ProducerRecord};
+    ///
+    /// let producer = Producer::new(&client, ProducerConfig::new());
+    /// let delivered = producer.send_within(ProducerRecord::new("readings", "21.5"), within).await?.await?;
+    /// assert!(delivered.offset.is_some());
+    /// # Ok(()) }) }
+    /// ```
     ///
     /// # Errors
     /// As of [`send`](Self::send).
@@ -122,6 +133,20 @@ impl Producer {
     }
 
     /// Takes no more records, and flushes.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), kafkacrypto::kafka::Error> {
+    /// use std::time::Duration;
+    /// use kafkacrypto::kafka::{Client, Config, ErrorKind, Producer, ProducerConfig, ProducerRecord};
+    ///
+    /// let client = Client::new(Config::new(["127.0.0.1:1"]))?;
+    /// let producer = Producer::new(&client, ProducerConfig::new());
+    /// producer.close(Duration::from_secs(5)).await?; // nothing was sent
+    /// let late = producer.send(ProducerRecord::new("readings", "21.5")).await;
+    /// assert_eq!(late.unwrap_err().kind(), ErrorKind::Closed);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// As of [`flush`](Self::flush).

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use kafka_protocol::messages::{DeleteGroupsRequest, GroupId, ListGroupsRequest};
+use kafka_protocol::messages::{DeleteGroupsRequest, GroupId, ListGroupsRequest, ListGroupsResponse};
 use kafka_protocol::protocol::StrBytes;
 use tokio::time::Instant;
 
-use crate::kafka::cluster::{Lane, Target};
+use crate::kafka::cluster::{Repeated, Target};
 use crate::kafka::error::escaped;
 use crate::kafka::{Client, Error};
 
@@ -41,11 +41,12 @@ impl Client {
         let mut groups = Vec::new();
         for broker in brokers {
             let build = |_| ListGroupsRequest::default();
-            let (response, _) =
-                self.call::<ListGroupsRequest>(Target::Broker(broker), Lane::Main, deadline, build).await?;
-            if response.error_code != 0 {
-                return Err(Error::from_code(response.error_code, "can't list the groups"));
-            }
+            let read = |response: ListGroupsResponse| match response.error_code {
+                0 => Ok(response),
+                code => Err(Error::from_code(code, "can't list the groups")),
+            };
+            let (to, repeated) = (Target::Broker(broker), Repeated::Harmless);
+            let response = self.ask_until::<ListGroupsRequest, _>(to, repeated, deadline, build, read).await?;
             groups.extend(response.groups.into_iter().map(|group| GroupInfo {
                 id: group.group_id.to_string(),
                 protocol: group.protocol_type.to_string(),
@@ -80,6 +81,7 @@ impl Client {
             0 => Ok(()),
             code => Err(Error::from_code(code, &what)),
         };
-        self.ask_coordinator::<DeleteGroupsRequest, _>(group, Instant::now() + within, build, read).await
+        self.ask_coordinator::<DeleteGroupsRequest, _>(group, Repeated::Harmful, Instant::now() + within, build, read)
+            .await
     }
 }

@@ -12,12 +12,12 @@ use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::{
     CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeConfigsRequest,
-    IncrementalAlterConfigsRequest, TopicName,
+    DescribeConfigsResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, TopicName,
 };
-use kafka_protocol::protocol::{Request, StrBytes};
+use kafka_protocol::protocol::StrBytes;
 use tokio::time::{Instant, sleep};
 
-use crate::kafka::cluster::{Lane, Target, Throttled};
+use crate::kafka::cluster::{Attempts, Lane, Repeated, Target};
 use crate::kafka::error::escaped;
 use crate::kafka::{Client, Error, ErrorKind, TopicPartition};
 
@@ -122,7 +122,7 @@ impl Client {
             CreateTopicsRequest::default().with_topics(vec![creatable]).with_timeout_ms(millis(within))
         };
         let created = self
-            .ask_controller::<CreateTopicsRequest, _>(deadline, build, |response| {
+            .ask_until::<CreateTopicsRequest, _>(Target::Controller, Repeated::Harmful, deadline, build, |response| {
                 let result = response.topics.into_iter().next();
                 match result.map(|result| (result.error_code, result.error_message)) {
                     Some((0, _)) => Ok(Created::New),
@@ -159,8 +159,9 @@ impl Client {
                 6.. => request.with_topics(vec![DeleteTopicState::default().with_name(Some(name(topic)))]),
             }
         };
+        let deadline = Instant::now() + within;
         let deleted = self
-            .ask_controller::<DeleteTopicsRequest, _>(Instant::now() + within, build, |response| {
+            .ask_until::<DeleteTopicsRequest, _>(Target::Controller, Repeated::Harmful, deadline, build, |response| {
                 let result = response.responses.into_iter().next();
                 match result.map(|result| (result.error_code, result.error_message)) {
                     Some((0, _)) => Ok(true),
@@ -197,7 +198,8 @@ impl Client {
             let result = response.results.into_iter().next();
             said(result.map(|result| (result.error_code, result.error_message)), &what)
         };
-        self.ask_controller::<CreatePartitionsRequest, _>(deadline, build, read).await?;
+        let (to, repeated) = (Target::Controller, Repeated::Harmful);
+        self.ask_until::<CreatePartitionsRequest, _>(to, repeated, deadline, build, read).await?;
         self.stale(topic);
         self.wait_for_leaders(topic, deadline).await;
         Ok(())
@@ -224,12 +226,14 @@ impl Client {
                 .with_configuration_keys(None);
             DescribeConfigsRequest::default().with_resources(vec![resource])
         };
-        let (response, _) =
-            self.call::<DescribeConfigsRequest>(Target::Any, Lane::Main, Instant::now() + within, build).await?;
-        let Some(result) = response.results.into_iter().next() else {
-            return Err(Error::new(ErrorKind::Corrupt, format!("{what}: the answer doesn't mention it")));
+        let read = |response: DescribeConfigsResponse| {
+            let Some(result) = response.results.into_iter().next() else {
+                return Err(Error::new(ErrorKind::Corrupt, format!("{what}: the answer doesn't mention it")));
+            };
+            said(Some((result.error_code, result.error_message.clone())), &what).map(|()| result)
         };
-        said(Some((result.error_code, result.error_message)), &what)?;
+        let (to, deadline) = (Target::Any, Instant::now() + within);
+        let result = self.ask_until::<DescribeConfigsRequest, _>(to, Repeated::Harmless, deadline, build, read).await?;
         let setting = |found: kafka_protocol::messages::describe_configs_response::DescribeConfigsResourceResult| {
             let value = found.value.map(|value| value.to_string());
             (found.name.to_string(), Setting { value, own: found.config_source == OF_THE_TOPIC })
@@ -269,11 +273,12 @@ impl Client {
             let resource = resource.with_resource_type(TOPIC).with_resource_name(text(topic)).with_configs(configs);
             IncrementalAlterConfigsRequest::default().with_resources(vec![resource])
         };
-        self.ask_controller::<IncrementalAlterConfigsRequest, _>(Instant::now() + within, build, |response| {
+        let read = |response: IncrementalAlterConfigsResponse| {
             let result = response.responses.into_iter().next();
             said(result.map(|result| (result.error_code, result.error_message)), &what)
-        })
-        .await
+        };
+        let (to, deadline) = (Target::Controller, Instant::now() + within);
+        self.ask_until::<IncrementalAlterConfigsRequest, _>(to, Repeated::Harmless, deadline, build, read).await
     }
 
     /// Deletes the records of partitions before an offset each, and returns the first offset that is left.
@@ -306,55 +311,32 @@ impl Client {
 
     async fn delete_some(&self, of: &TopicPartition, before: i64, deadline: Instant) -> Result<i64, Error> {
         let what = format!("can't delete records of {of}");
+        let mut attempts = Attempts::new(self.config().times(), deadline);
+        let build = |_| {
+            let partition = DeleteRecordsPartition::default().with_partition_index(of.partition).with_offset(before);
+            let topic = DeleteRecordsTopic::default().with_name(name(&of.topic)).with_partitions(vec![partition]);
+            let left = deadline.saturating_duration_since(Instant::now());
+            DeleteRecordsRequest::default().with_topics(vec![topic]).with_timeout_ms(millis(left))
+        };
         loop {
-            let leader = self.leader(&of.topic, of.partition, deadline).await?;
-            let build = |_| {
-                let partition =
-                    DeleteRecordsPartition::default().with_partition_index(of.partition).with_offset(before);
-                let topic = DeleteRecordsTopic::default().with_name(name(&of.topic)).with_partitions(vec![partition]);
-                let left = deadline.saturating_duration_since(Instant::now());
-                DeleteRecordsRequest::default().with_topics(vec![topic]).with_timeout_ms(millis(left))
+            let asked = async {
+                let leader = self.leader(&of.topic, of.partition, deadline).await?;
+                let target = Target::Broker(leader.broker);
+                let (response, _) = self.call::<DeleteRecordsRequest>(target, Lane::Main, deadline, build).await?;
+                let result = response.topics.into_iter().flat_map(|topic| topic.partitions).next();
+                match result.map(|result| (result.error_code, result.low_watermark)) {
+                    Some((0, left)) => Ok(left),
+                    found => Err(Error::from_code(found.map_or(-1, |(code, _)| code), &what)),
+                }
             };
-            let target = Target::Broker(leader.broker);
-            let (response, _) = self.call::<DeleteRecordsRequest>(target, Lane::Main, deadline, build).await?;
-            let result = response.topics.into_iter().flat_map(|topic| topic.partitions).next();
-            match result.map(|result| (result.error_code, result.low_watermark)) {
-                Some((0, left)) => return Ok(left),
-                found => {
-                    let error = Error::from_code(found.map_or(-1, |(code, _)| code), &what);
-                    if !error.wants_metadata() || Instant::now() + PAUSE >= deadline {
-                        return Err(error);
-                    }
+            match asked.await {
+                Ok(left) => return Ok(left),
+                Err(error) if error.kind() == ErrorKind::UnknownTopic && error.code().is_none() => return Err(error),
+                Err(error) => {
                     self.stale(&of.topic);
-                    sleep(PAUSE).await;
+                    attempts.again(error).await?;
                 }
             }
-        }
-    }
-
-    /// Asks the controller; anew when it has moved.
-    async fn ask_controller<R, T>(
-        &self,
-        deadline: Instant,
-        build: impl Fn(i16) -> R + Send + Sync,
-        read: impl Fn(R::Response) -> Result<T, Error> + Send + Sync,
-    ) -> Result<T, Error>
-    where
-        R: Request + Send + Sync,
-        R::Response: Throttled,
-    {
-        loop {
-            let (response, _) = self.call::<R>(Target::Controller, Lane::Main, deadline, &build).await?;
-            let error = match read(response) {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
-            };
-            let moved = error.code() == Some(ResponseError::NotController.code());
-            if !moved || Instant::now() + PAUSE >= deadline {
-                return Err(error);
-            }
-            self.look(Some(Vec::new()), deadline).await?;
-            sleep(PAUSE).await;
         }
     }
 

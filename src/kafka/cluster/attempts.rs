@@ -14,6 +14,15 @@ pub(in crate::kafka) struct Attempts {
     told: Option<Error>,
 }
 
+/// What sending a request a second time does that may have arrived the first time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::kafka) enum Repeated {
+    /// Nothing that the first one hasn't done.
+    Harmless,
+    /// Something else: the answer of the second wouldn't be that to the first.
+    Harmful,
+}
+
 impl Attempts {
     pub(in crate::kafka) fn new(times: Times, deadline: Instant) -> Self {
         Self { backoff: Backoff::new(times.first_backoff, times.most_backoff), deadline, told: None }

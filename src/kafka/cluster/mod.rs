@@ -24,12 +24,12 @@ use kafka_protocol::messages::{FindCoordinatorRequest, MetadataRequest, TopicNam
 use kafka_protocol::protocol::{Request, StrBytes};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use attempts::Attempts;
 use backoff::Backoff;
 use coordinators::Coordinators;
 use peers::{Peer, Peers};
 use topics::Topics;
 
+pub(in crate::kafka) use attempts::{Attempts, Repeated};
 pub(in crate::kafka) use coordinators::Coordinator;
 pub(in crate::kafka) use metadata::{BrokerInfo, Leader, Metadata, PartitionMetadata, TopicMetadata};
 pub(in crate::kafka) use peers::Lane;

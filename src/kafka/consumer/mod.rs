@@ -3,21 +3,25 @@
 //! What it must never do: commit an offset whose record the program may not have dealt with, hand out records of a
 //! partition that it no longer has, or go on elsewhere than it was told. It owns no bytes.
 
+mod commits;
+mod errand;
 mod options;
 mod subscription;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
+use errand::Errand;
 pub use options::ConsumerConfig;
 pub use subscription::Subscription;
 
 use super::fetch::{Fetched, Most, OffsetAt, Reader, Reset, Standing, Start, TopicPartition};
-use super::group::{Change, Committed, Identity, Member};
+use super::group::{Change, Committed, Member};
 use super::{Client, Error, ErrorKind};
 
 /// A change of what a member of a group reads.
@@ -62,12 +66,21 @@ pub struct Consumer {
     subscription: Option<Subscription>,
     member: Option<Member>,
     /// What has been handed out, and isn't known to be committed.
-    handed: BTreeMap<TopicPartition, Committed>,
+    handed: Offsets,
+    /// What the subscription means.
+    finding: Errand<BTreeSet<Arc<str>>>,
+    /// Where what was assigned is read on.
+    starting: Errand<Vec<(TopicPartition, Start)>>,
+    /// A commit by time.
+    committing: Errand<Offsets>,
+    /// A commit of what goes to another member.
+    parting: Errand<Offsets>,
     next_commit: Option<Instant>,
     next_look: Instant,
     on_rebalance: Option<OnRebalance>,
 }
 
+type Offsets = BTreeMap<TopicPartition, Committed>;
 type OnRebalance = Box<dyn FnMut(&Rebalance) + Send>;
 
 impl Consumer {
@@ -82,6 +95,10 @@ impl Consumer {
             subscription: None,
             member: None,
             handed: BTreeMap::new(),
+            finding: Errand::default(),
+            starting: Errand::default(),
+            committing: Errand::default(),
+            parting: Errand::default(),
             next_look: Instant::now(),
             on_rebalance: None,
         }
@@ -119,6 +136,7 @@ impl Consumer {
             self.handed.clear();
         }
         self.subscription = Some(subscription);
+        self.finding = Errand::default();
         self.next_look = Instant::now();
         Ok(())
     }
@@ -127,6 +145,7 @@ impl Consumer {
     pub fn assign(&mut self, partitions: &[(TopicPartition, Start)]) {
         self.subscription = None;
         self.member = None;
+        (self.finding, self.starting, self.parting) = Default::default();
         self.reader.assign(partitions);
         self.handed.retain(|partition, _| partitions.iter().any(|(of, _)| of == partition));
     }
@@ -147,13 +166,13 @@ impl Consumer {
     /// # Errors
     /// As [`Client::committed`]; [`ErrorKind::Config`] without a group.
     pub async fn resume_from_group(&mut self, partitions: &[TopicPartition]) -> Result<(), Error> {
-        let starts = self.starts(partitions).await?;
+        let starts = self.starts(partitions.to_vec())?.await?;
         self.assign(&starts);
         Ok(())
     }
 
     /// The next records, as soon as there are any, or none when `wait` is over. Takes part in the group meanwhile, and
-    /// commits what is due.
+    /// commits what is due; what takes longer than this call goes on with the next one.
     ///
     /// # Errors
     /// What ends the membership: no right to the group, a wrong password, another member with our `group_instance_id`.
@@ -169,9 +188,10 @@ impl Consumer {
     pub async fn poll_most(&mut self, most: Most, wait: Duration) -> Result<Vec<Fetched>, Error> {
         let until = Instant::now() + wait;
         loop {
-            self.commit_when_due().await;
-            self.look_for_topics().await?;
-            self.rebalance().await?;
+            match timeout_at(until, self.keep_up()).await {
+                Ok(kept_up) => kept_up?,
+                Err(_) => return Ok(Vec::new()),
+            }
             let fetched = self.next(most, until).await;
             for of in &fetched {
                 self.hand(of);
@@ -180,41 +200,6 @@ impl Consumer {
                 return Ok(fetched);
             }
         }
-    }
-
-    /// Commits all that has been handed out, and waits for it. The program must be done with it.
-    ///
-    /// # Errors
-    /// As [`Client::committed`]; [`ErrorKind::Fenced`] when the partitions have gone to another member.
-    pub async fn commit(&mut self) -> Result<(), Error> {
-        let handed = self.handed.clone();
-        self.commit_these(&handed).await?;
-        self.handed.retain(|partition, committed| handed.get(partition) != Some(committed));
-        Ok(())
-    }
-
-    /// Commits these offsets, of records that the program is done with: each is the offset *after* the last of them.
-    ///
-    /// ```
-    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/kafka/example.rs"));
-    /// # fn main() { without_broker(async |client, within| {
-    /// use kafkacrypto::kafka::{Committed, Consumer, ConsumerConfig, GroupSettings, TopicPartition};
-    ///
-    /// let config = ConsumerConfig::in_group(GroupSettings::new("billing")).request_timeout(within);
-    /// let mut consumer = Consumer::new(&client, config);
-    /// consumer.commit_these(&[(TopicPartition::new("readings", 0), Committed::at(42))].into()).await?;
-    /// # Ok(()) }) }
-    /// ```
-    ///
-    /// # Errors
-    /// As [`Consumer::commit`].
-    pub async fn commit_these(&mut self, offsets: &BTreeMap<TopicPartition, Committed>) -> Result<(), Error> {
-        let Some(group) = &self.config.group else {
-            return Err(Error::new(ErrorKind::Config, "group_id is missing, and offsets are committed for a group"));
-        };
-        let nobody = Identity { generation: -1, ..Identity::default() };
-        let identity = self.member.as_ref().map_or(nobody, Member::identity);
-        self.client.commit_as(group.id(), &identity, offsets, self.config.within).await
     }
 
     /// What has been handed out and isn't known to be committed: the offset after it, for each partition.
@@ -284,7 +269,8 @@ impl Consumer {
     /// The reader's next, unless the group has news, or something of ours is due.
     async fn next(&mut self, most: Most, until: Instant) -> Vec<Fetched> {
         let pulse = Instant::now() + PULSE;
-        let due = self.next_commit.filter(|_| !self.handed.is_empty()).unwrap_or(pulse).min(pulse).min(until);
+        let idle = !self.handed.is_empty() && !self.committing.is_under_way();
+        let due = self.next_commit.filter(|_| idle).unwrap_or(pulse).min(pulse).min(until);
         let news = async {
             match &self.member {
                 Some(member) => member.news().await,
@@ -308,25 +294,36 @@ impl Consumer {
         self.handed.insert(partition, Committed { leader_epoch, ..Committed::at(of.next) });
     }
 
-    async fn commit_when_due(&mut self) {
-        let Some((every, due)) = self.config.auto_commit.zip(self.next_commit) else { return };
-        if Instant::now() < due || self.handed.is_empty() {
-            return;
-        }
-        self.next_commit = Some(Instant::now() + every);
-        if let Err(error) = self.commit().await {
-            tracing::warn!(%error, "offsets couldn't be committed; the next time is soon");
-        }
+    /// All that is due but reading.
+    async fn keep_up(&mut self) -> Result<(), Error> {
+        self.look_for_topics().await?;
+        self.rebalance().await?;
+        self.commit_when_due().await
     }
 
-    /// What the subscription means now: topics that match come and go.
+    /// What the subscription means now: topics that match come and go, and reading goes on meanwhile.
     async fn look_for_topics(&mut self) -> Result<(), Error> {
-        let Some(subscription) = self.subscription.as_ref().filter(|_| Instant::now() >= self.next_look) else {
+        let Some(subscription) = self.subscription.as_ref() else { return Ok(()) };
+        let is_pattern = subscription.is_pattern();
+        if !self.finding.is_under_way() {
+            if Instant::now() < self.next_look {
+                return Ok(());
+            }
+            let (subscription, client, within) = (subscription.clone(), self.client.clone(), self.config.within);
+            self.finding.begin(async move { subscription.resolve(&client, within).await });
+        }
+        if self.member.is_some() && is_pattern && !self.finding.is_answered() {
             return Ok(());
+        }
+        let topics = match self.finding.end().await {
+            Some(Err(error)) if error.is_retriable() => {
+                tracing::warn!(%error, "topics couldn't be looked for; the next time is soon");
+                BTreeSet::new()
+            }
+            found => found.transpose()?.unwrap_or_default(),
         };
-        let topics = subscription.resolve(&self.client, self.config.within).await?;
         self.next_look = Instant::now() + self.client.config().times().metadata_max_age;
-        if subscription.is_pattern() && topics.is_empty() {
+        if is_pattern && topics.is_empty() {
             self.next_look = Instant::now() + PULSE;
             return Ok(());
         }
@@ -348,7 +345,14 @@ impl Consumer {
         while let Some(member) = &self.member {
             member.polled();
             let Some(change) = member.change()? else { return Ok(()) };
-            self.take_in(&change).await?;
+            match self.take_in(&change).await {
+                Err(error) if error.is_retriable() => {
+                    tracing::warn!(%error, "what the group has decided couldn't be taken in; the next time is soon");
+                    sleep(PAUSE).await;
+                    continue;
+                }
+                taken => taken?,
+            }
             if let Some(member) = &self.member {
                 member.told();
             }
@@ -360,7 +364,11 @@ impl Consumer {
         match change {
             Change::Assigned(partitions) => {
                 let partitions = listed(partitions);
-                let starts = self.starts(&partitions).await?;
+                if !self.starting.is_under_way() {
+                    let starts = self.starts(partitions.clone())?;
+                    self.starting.begin(starts);
+                }
+                let starts = self.starting.end().await.transpose()?.unwrap_or_default();
                 self.tell(&Rebalance::Assigned(partitions));
                 for (partition, start) in starts {
                     self.reader.seek(&partition, start);
@@ -368,7 +376,7 @@ impl Consumer {
             }
             Change::Revoked(partitions) => {
                 let partitions = listed(partitions);
-                self.commit_revoked(&partitions).await;
+                self.commit_revoked(&partitions).await?;
                 self.tell(&Rebalance::Revoked(partitions.clone()));
                 self.let_go(&partitions);
             }
@@ -379,17 +387,6 @@ impl Consumer {
             }
         }
         Ok(())
-    }
-
-    async fn commit_revoked(&mut self, partitions: &[TopicPartition]) {
-        if self.config.auto_commit.is_none() {
-            return;
-        }
-        let mut due = self.handed.clone();
-        due.retain(|partition, _| partitions.contains(partition));
-        if let Err(error) = self.commit_these(&due).await {
-            tracing::warn!(%error, "offsets couldn't be committed before others read on: they may read some again");
-        }
     }
 
     fn let_go(&mut self, partitions: &[TopicPartition]) {
@@ -405,25 +402,32 @@ impl Consumer {
     }
 
     /// Where each is read on.
-    async fn starts(&mut self, partitions: &[TopicPartition]) -> Result<Vec<(TopicPartition, Start)>, Error> {
+    fn starts(
+        &self,
+        partitions: Vec<TopicPartition>,
+    ) -> Result<impl Future<Output = Result<Vec<(TopicPartition, Start)>, Error>> + Send + use<>, Error> {
         let Some(group) = &self.config.group else {
             return Err(Error::new(ErrorKind::Config, "group_id is missing, and only groups have committed offsets"));
         };
-        let committed = match partitions {
-            [] => BTreeMap::new(),
-            _ => self.client.committed(group.id(), partitions, self.config.within).await?,
-        };
-        let start = |partition: &TopicPartition| match committed.get(partition) {
-            Some(Committed { offset, leader_epoch: Some(epoch), .. }) => {
-                Start::Kept { offset: *offset, leader_epoch: *epoch }
-            }
-            Some(committed) => Start::Offset(committed.offset),
-            None => Start::At(match self.config.reader.reset {
-                Reset::Earliest => OffsetAt::Earliest,
-                _ => OffsetAt::Latest,
-            }),
-        };
-        Ok(partitions.iter().map(|partition| (partition.clone(), start(partition))).collect())
+        let (client, group, within) = (self.client.clone(), group.id().to_owned(), self.config.within);
+        let uncommitted = Start::At(match self.config.reader.reset {
+            Reset::Earliest => OffsetAt::Earliest,
+            _ => OffsetAt::Latest,
+        });
+        Ok(async move {
+            let committed = match partitions.as_slice() {
+                [] => BTreeMap::new(),
+                _ => client.committed(&group, &partitions, within).await?,
+            };
+            let start = |partition: &TopicPartition| match committed.get(partition) {
+                Some(Committed { offset, leader_epoch: Some(epoch), .. }) => {
+                    Start::Kept { offset: *offset, leader_epoch: *epoch }
+                }
+                Some(committed) => Start::Offset(committed.offset),
+                None => uncommitted,
+            };
+            Ok(partitions.iter().map(|partition| (partition.clone(), start(partition))).collect())
+        })
     }
 }
 
@@ -436,6 +440,10 @@ impl fmt::Debug for Consumer {
             subscription,
             member: _,
             handed: _,
+            finding: _,
+            starting: _,
+            committing: _,
+            parting: _,
             next_commit: _,
             next_look: _,
             on_rebalance: _,
@@ -454,5 +462,7 @@ fn listed(partitions: &BTreeSet<(Arc<str>, i32)>) -> Vec<TopicPartition> {
 
 /// How often a poll that waits gives a sign of life.
 const PULSE: Duration = Duration::from_secs(1);
+/// Between two attempts to take in what the group has decided.
+const PAUSE: Duration = Duration::from_millis(200);
 /// How long closing waits for the group.
 const GOODBYE: Duration = Duration::from_secs(2);

@@ -3,18 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kafka_protocol::ResponseError;
 use kafka_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use kafka_protocol::messages::offset_fetch_request::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
 };
 use kafka_protocol::messages::{GroupId, OffsetCommitRequest, OffsetFetchRequest, OffsetFetchResponse, TopicName};
 use kafka_protocol::protocol::Request;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::member::Identity;
 use super::wire::text;
-use crate::kafka::cluster::{Coordinator, Lane, Target, Throttled};
+use crate::kafka::cluster::{Attempts, Coordinator, Lane, Repeated, Target, Throttled};
 use crate::kafka::error::escaped;
 use crate::kafka::{Client, Error, TopicPartition};
 
@@ -63,7 +62,8 @@ impl Client {
     ) -> Result<BTreeMap<TopicPartition, Committed>, Error> {
         let build = |version| fetch_request(group, partitions, version);
         let read = |response, _| read_committed(group, response);
-        self.ask_coordinator::<OffsetFetchRequest, _>(group, Instant::now() + within, build, read).await
+        self.ask_coordinator::<OffsetFetchRequest, _>(group, Repeated::Harmless, Instant::now() + within, build, read)
+            .await
     }
 
     /// Commits offsets for a group without members, such as one whose partitions a program shares out by itself.
@@ -115,13 +115,15 @@ impl Client {
                 }
             }
         };
-        self.ask_coordinator::<OffsetCommitRequest, _>(group, Instant::now() + within, build, read).await
+        self.ask_coordinator::<OffsetCommitRequest, _>(group, Repeated::Harmless, Instant::now() + within, build, read)
+            .await
     }
 
     /// Asks a group's coordinator until it says something that lasts, or the time is over.
     pub(in crate::kafka) async fn ask_coordinator<R, T>(
         &self,
         group: &str,
+        repeated: Repeated,
         deadline: Instant,
         build: impl Fn(i16) -> R + Send + Sync,
         read: impl Fn(R::Response, i16) -> Result<T, Error> + Send + Sync,
@@ -130,10 +132,10 @@ impl Client {
         R: Request + Send + Sync,
         R::Response: Throttled,
     {
-        let mut pause = FIRST_PAUSE;
+        let mut attempts = Attempts::new(self.config().times(), deadline);
         loop {
             let asked = async {
-                let broker = self.coordinator(Coordinator::Group, group, deadline).await?;
+                let broker = self.coordinator(Coordinator::Group, group, deadline).await.map_err(Error::unsent)?;
                 let (response, version) = self.call::<R>(Target::Broker(broker), Lane::Main, deadline, &build).await?;
                 read(response, version)
             };
@@ -144,22 +146,12 @@ impl Client {
             if error.wants_metadata() || error.code().is_none() {
                 self.forget_coordinator(Coordinator::Group, group);
             }
-            let passes = error.is_retriable() || error.code().is_some_and(passes);
-            if !passes || Instant::now() + pause >= deadline {
+            if repeated == Repeated::Harmful && error.may_have_arrived() {
                 return Err(error);
             }
-            sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            attempts.again(error).await?;
         }
     }
-}
-
-/// Whether the coordinator is only not ready.
-fn passes(code: i16) -> bool {
-    matches!(
-        ResponseError::try_from_code(code),
-        Some(ResponseError::CoordinatorLoadInProgress | ResponseError::UnstableOffsetCommit)
-    )
 }
 
 fn by_topic<T: Clone>(partitions: impl IntoIterator<Item = (TopicPartition, T)>) -> BTreeMap<TopicName, Vec<(i32, T)>> {
@@ -259,5 +251,3 @@ fn commit_request(
 }
 
 const NO_MEMBER: i32 = -1;
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);

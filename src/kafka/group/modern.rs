@@ -44,6 +44,8 @@ pub(super) struct Modern {
     /// What the coordinator knows of us.
     said_topics: Option<BTreeSet<Arc<str>>>,
     said_owned: Option<BTreeSet<Partition>>,
+    /// It may have missed something, or we its answer: only who says everything at once is told everything.
+    unsure: bool,
     interval: Duration,
     last_heard: Instant,
     last_beat: Option<Instant>,
@@ -73,6 +75,7 @@ impl Modern {
             topics,
             said_topics: None,
             said_owned: None,
+            unsure: true,
             interval,
             last_heard: now,
             last_beat: None,
@@ -164,8 +167,7 @@ impl Modern {
     }
 
     fn refused(&mut self, refusal: Refusal, now: Instant) {
-        // Whatever the coordinator took in, it is told again.
-        (self.said_topics, self.said_owned) = (None, None);
+        self.unsure = true;
         match refusal.code() {
             Some(ResponseError::FencedMemberEpoch | ResponseError::UnknownMemberId) => self.lost(),
             _ if refusal.is_final() => {
@@ -179,7 +181,7 @@ impl Modern {
     /// The group doesn't know us any more, or not as we are.
     fn lost(&mut self) {
         self.epoch = JOIN;
-        (self.said_topics, self.said_owned) = (None, None);
+        self.unsure = true;
         self.hand.lose_all();
     }
 
@@ -221,8 +223,9 @@ impl Modern {
 
     /// Whether there is something to say before the next heartbeat is due.
     fn news(&self) -> bool {
+        let settled = self.hand.is_settled();
         self.said_topics.as_ref() != Some(&self.topics)
-            || (self.hand.is_settled() && self.said_owned.as_ref() != Some(self.hand.owned()))
+            || settled && (self.unsure || self.said_owned.as_ref() != Some(self.hand.owned()))
     }
 
     fn beat(&mut self) -> Beat {
@@ -235,9 +238,12 @@ impl Modern {
         if epoch < 0 {
             return Beat { member, epoch, topics: None, owned: None };
         }
-        let topics = (self.said_topics.as_ref() != Some(&self.topics)).then(|| self.topics.clone());
-        let owned = (self.hand.is_settled() && self.said_owned.as_ref() != Some(self.hand.owned()))
-            .then(|| self.hand.owned().clone());
+        let settled = self.hand.is_settled();
+        let all = self.unsure && settled;
+        let topics = (all || self.said_topics.as_ref() != Some(&self.topics)).then(|| self.topics.clone());
+        let owned =
+            (all || settled && self.said_owned.as_ref() != Some(self.hand.owned())).then(|| self.hand.owned().clone());
+        self.unsure &= !all;
         self.said_topics = Some(self.topics.clone());
         if owned.is_some() {
             self.said_owned.clone_from(&owned);

@@ -142,12 +142,14 @@ pub(super) fn beat(
     let owned = beat.owned.as_ref().map(|owned| by_id(owned, ids));
     let names = |topics: &BTreeSet<Arc<str>>| topics.iter().map(|topic| TopicName(text(topic))).collect();
     let joins = beat.epoch == 0;
+    // A heartbeat with all of these asks for the whole assignment, as joining does.
+    let all = beat.topics.is_some() && beat.owned.is_some();
     ConsumerGroupHeartbeatRequest::default()
         .with_group_id(group(settings))
         .with_member_id(text(&beat.member))
         .with_member_epoch(beat.epoch)
         .with_instance_id(instance(settings))
-        .with_rebalance_timeout_ms(if joins { millis(settings.max_poll_interval) } else { AS_BEFORE })
+        .with_rebalance_timeout_ms(if joins || all { millis(settings.max_poll_interval) } else { AS_BEFORE })
         .with_subscribed_topic_names(beat.topics.as_ref().map(names))
         .with_topic_partitions(if joins { Some(Vec::new()) } else { owned })
 }

@@ -8,7 +8,7 @@ use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use kafka_protocol::messages::consumer_protocol_assignment::TopicPartition as Assigned;
 use kafka_protocol::messages::consumer_protocol_subscription::TopicPartition as Owned;
 use kafka_protocol::messages::{ConsumerProtocolAssignment, ConsumerProtocolSubscription, TopicName};
-use kafka_protocol::protocol::{Decodable as _, Encodable as _, StrBytes};
+use kafka_protocol::protocol::{Encodable as _, StrBytes};
 
 use super::Partition;
 use super::assignor::Member;
@@ -35,19 +35,20 @@ pub(super) fn subscription(member: &Member) -> Option<Bytes> {
 pub(super) fn read_subscription(id: &str, instance: Option<&str>, bytes: &Bytes) -> Option<Member> {
     let mut bytes = bytes.clone();
     let version = bytes.try_get_i16().ok()?;
-    let read = ConsumerProtocolSubscription::decode(&mut bytes, version.clamp(0, SUBSCRIPTION)).ok()?;
-    let owned = read.owned_partitions.iter().flat_map(|of| {
-        let topic: Arc<str> = Arc::from(of.topic.as_str());
-        of.partitions.iter().map(move |partition| (topic.clone(), *partition))
-    });
-    let told = || read.user_data.as_ref()?.first_chunk::<4>().map(|generation| i32::from_be_bytes(*generation));
-    Some(Member {
-        id: id.to_owned(),
-        instance: instance.map(str::to_owned),
-        topics: read.topics.iter().map(|topic| Arc::from(topic.as_str())).collect(),
-        owned: owned.collect(),
-        generation: if version >= 2 { read.generation_id } else { told().unwrap_or(-1) },
-    })
+    let mut topics = BTreeSet::new();
+    for _ in 0..count(&mut bytes)? {
+        topics.insert(string(&mut bytes)?);
+    }
+    let told = match bytes.try_get_i32().ok()? {
+        -1 => None,
+        length => {
+            let data = some(&mut bytes, usize::try_from(length).ok()?)?;
+            data.first_chunk::<4>().map(|generation| i32::from_be_bytes(*generation))
+        }
+    };
+    let owned = if version >= 1 { partitions(&mut bytes)? } else { BTreeSet::new() };
+    let generation = if version >= 2 { bytes.try_get_i32().ok()? } else { told.unwrap_or(-1) };
+    Some(Member { id: id.to_owned(), instance: instance.map(str::to_owned), topics, owned, generation })
 }
 
 /// An assignment, version 1.
@@ -70,13 +71,36 @@ pub(super) fn read_assignment(bytes: &Bytes) -> Option<BTreeSet<Partition>> {
         return Some(BTreeSet::new());
     }
     let mut bytes = bytes.clone();
-    let version = bytes.try_get_i16().ok()?;
-    let read = ConsumerProtocolAssignment::decode(&mut bytes, version.clamp(0, ASSIGNMENT)).ok()?;
-    let partitions = read.assigned_partitions.iter().flat_map(|of| {
-        let topic: Arc<str> = Arc::from(of.topic.as_str());
-        of.partitions.iter().map(move |partition| (topic.clone(), *partition))
-    });
-    Some(partitions.collect())
+    let _version = bytes.try_get_i16().ok()?;
+    let partitions = partitions(&mut bytes)?;
+    let _user_data = bytes.try_get_i32().ok()?;
+    Some(partitions)
+}
+
+// By hand: the codec would set room aside for any count, and these bytes are another member's.
+
+fn partitions(bytes: &mut Bytes) -> Option<BTreeSet<Partition>> {
+    let mut partitions = BTreeSet::new();
+    for _ in 0..count(bytes)? {
+        let topic = string(bytes)?;
+        for _ in 0..count(bytes)? {
+            partitions.insert((topic.clone(), bytes.try_get_i32().ok()?));
+        }
+    }
+    Some(partitions)
+}
+
+fn count(bytes: &mut Bytes) -> Option<usize> {
+    usize::try_from(bytes.try_get_i32().ok()?).ok()
+}
+
+fn string(bytes: &mut Bytes) -> Option<Arc<str>> {
+    let length = usize::try_from(bytes.try_get_i16().ok()?).ok()?;
+    some(bytes, length).and_then(|text| str::from_utf8(&text).map(Arc::from).ok())
+}
+
+fn some(bytes: &mut Bytes, length: usize) -> Option<Bytes> {
+    (length <= bytes.len()).then(|| bytes.split_to(length))
 }
 
 fn by_topic(partitions: &BTreeSet<Partition>) -> BTreeMap<Arc<str>, Vec<i32>> {
@@ -133,6 +157,16 @@ mod tests {
         new[1] = 9;
         new.push(0);
         assert_eq!(read_subscription("m", None, &new.into()).unwrap().topics, [Arc::from("x")].into());
+    }
+
+    /// A member that says it has two billion topics takes nobody's memory.
+    #[test]
+    fn counts_that_can_not_be_are_refused() {
+        for input in [&b"\0\x03\x7f\xff\xff\xff"[..], b"\0\x03\0\0\0\0\xff\xff\xff\xff\x7f\xff\xff\xff\0\0"] {
+            assert_eq!(read_subscription("m", None, &Bytes::from_static(input)), None);
+        }
+        let whole = Bytes::from_static(b"\0\x01\0\0\0\x01\0\x01x\x7f\xff\xff\xff");
+        assert_eq!(read_assignment(&whole), None);
     }
 
     #[test]

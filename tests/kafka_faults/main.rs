@@ -2,6 +2,8 @@
 //! What was sent is there once and in order, no call outlives its deadline, and all is well soon after the network is.
 #![cfg(feature = "kafka")]
 
+mod clients;
+mod groups;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -27,9 +29,13 @@ const INIT_PRODUCER_ID: i16 = 22;
 
 /// A client behind a proxy, and a topic of its own.
 async fn set_up(name: &str) -> Option<(Kafka, Proxy, String)> {
+    set_up_as(name, |address| Config::new([address])).await
+}
+
+async fn set_up_as(name: &str, config: fn(&str) -> Config) -> Option<(Kafka, Proxy, String)> {
     let address = support::bootstrap()?;
     let (proxy, topic) = (Proxy::start(&address).await, support::fresh(name));
-    let kafka = connect(&proxy.address).await;
+    let kafka = Kafka::connect(config(&proxy.address), LONG).await.unwrap();
     kafka.create_topic(&topic, 1, LONG).await.unwrap();
     Some((kafka, proxy, topic))
 }
@@ -37,57 +43,52 @@ async fn set_up(name: &str) -> Option<(Kafka, Proxy, String)> {
 /// Every answer to a produce is cut at every byte: each record is there once, in order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledgements_cut_at_every_byte() {
-    let Some((kafka, proxy, topic)) = set_up("cut-acks").await else { return };
+    let Some((kafka, proxy, topic)) = set_up_as("cut-acks", config).await else { return };
     let mut sent = 0;
     send(&kafka, &topic, &mut sent).await;
-    for byte in 0.. {
-        proxy.cut_at(PRODUCE, byte);
-        send(&kafka, &topic, &mut sent).await;
-        if proxy.was_cut().is_none_or(|length| byte >= length) {
-            break;
-        }
-    }
+    cut_everywhere(&proxy, PRODUCE, 0, async || send(&kafka, &topic, &mut sent).await).await;
     assert!(sent > 40, "{sent}");
     all_there(&kafka, &topic, sent).await;
 }
 
 /// Answers to what a new client asks first, cut at every byte: it gets through.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn first_answers_cut_anywhere() {
-    let Some((kafka, proxy, topic)) = set_up("cut-first").await else { return };
+async fn first_answers_cut_at_every_byte(api: i16, whole: u32) {
+    let Some((kafka, proxy, topic)) = set_up_as("cut-first", config).await else { return };
     let mut sent = 0;
-    send(&kafka, &topic, &mut sent).await;
-    for api in [METADATA, INIT_PRODUCER_ID, API_VERSIONS] {
-        let mut byte = 0;
-        loop {
-            proxy.cut_at(api, byte);
-            send(&connect(&proxy.address).await, &topic, &mut sent).await;
-            let Some(length) = proxy.was_cut() else { panic!("nothing was cut") };
-            if byte >= length {
-                break;
-            }
-            byte += if byte < 12 { 1 } else { (length / 12).max(1) }; // some are long
-        }
-    }
+    cut_everywhere(&proxy, api, whole, async || send(&connect(&proxy.address).await, &topic, &mut sent).await).await;
     all_there(&kafka, &topic, sent).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metadata_cut_at_every_byte() {
+    // The brokers, then the topic.
+    first_answers_cut_at_every_byte(METADATA, 0).await;
+    first_answers_cut_at_every_byte(METADATA, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn producer_ids_cut_at_every_byte() {
+    first_answers_cut_at_every_byte(INIT_PRODUCER_ID, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn versions_cut_at_every_byte() {
+    first_answers_cut_at_every_byte(API_VERSIONS, 0).await;
 }
 
 /// What is read arrives whole, wherever the answers break off.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fetches_cut_at_every_byte() {
-    let Some((kafka, proxy, topic)) = set_up("cut-fetch").await else { return };
+    let Some((kafka, proxy, topic)) = set_up_as("cut-fetch", config).await else { return };
     let mut sent = 0;
     send(&kafka, &topic, &mut sent).await;
     for api in [FETCH, LIST_OFFSETS] {
-        for byte in 0.. {
+        let new_reader = async || {
             let reader = connect(&proxy.address).await;
-            proxy.cut_at(api, byte);
             assert_eq!(reader.offset(&topic, 0, OffsetAt::Latest, LONG).await.unwrap(), 1);
             assert_eq!(read(&reader, &topic, 0).await, ["0"]);
-            if proxy.was_cut().is_none_or(|length| byte >= length) {
-                break;
-            }
-        }
+        };
+        cut_everywhere(&proxy, api, 0, new_reader).await;
     }
 }
 
@@ -190,6 +191,21 @@ async fn connections_refused_for_a_while() {
     heals(&kafka, &topic, &mut sent).await;
 }
 
+/// Cuts an answer to this API, after so many whole ones, at each of its bytes in turn and then behind the last; `act`
+/// makes it come each time. Returns how long it was.
+async fn cut_everywhere(proxy: &Proxy, api: i16, whole: u32, mut act: impl AsyncFnMut()) -> usize {
+    for byte in 0.. {
+        proxy.cut_later(api, whole, byte);
+        act().await;
+        let length = proxy.was_cut().unwrap_or_else(|| panic!("no answer to API {api} came to be cut at {byte}"));
+        if byte >= length {
+            println!("API {api}: cut at each of {length} bytes");
+            return length;
+        }
+    }
+    unreachable!("an answer ends")
+}
+
 /// Each kind of call, with half a second for it, while nothing works. None of them writes a record that counts.
 async fn everything_ends_in_time(kafka: &Kafka, topic: &str) {
     let within = Duration::from_millis(500);
@@ -264,9 +280,14 @@ async fn read(kafka: &Kafka, topic: &str, from: i64) -> Vec<String> {
 }
 
 async fn connect(address: &str) -> Kafka {
-    Kafka::connect(Config::new([address]), LONG).await.unwrap()
+    Kafka::connect(config(address), LONG).await.unwrap()
+}
+
+/// One that comes back soon, since there are many cuts.
+fn config(address: &str) -> Config {
+    Config::new([address]).backoff(Duration::from_millis(5), Duration::from_millis(20))
 }
 
 fn value(text: &str) -> Outgoing {
-    Outgoing::new(None, Some(text.as_bytes().to_vec())).at(1_700_000_000_000)
+    Outgoing::new(None, Some(text.as_bytes().to_vec())) // of today, or the broker deletes it for its age
 }

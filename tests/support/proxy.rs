@@ -28,9 +28,9 @@ struct Mood {
     cuts: u32,
     /// Answers to this API are lost, with their connection, so many times.
     lose: Option<(i16, u32)>,
-    /// The next answer to this API breaks off after so many bytes, with its connection.
-    cut_at: Option<(i16, usize)>,
-    /// The length of the last answer to that API.
+    /// An answer to this API breaks off, with its connection: after so many whole ones, at this byte.
+    cut_at: Option<(i16, u32, usize)>,
+    /// The length of the answer that broke off.
     length: usize,
 }
 
@@ -94,7 +94,12 @@ impl Proxy {
 
     /// The next answer to an API breaks off after so many bytes.
     pub fn cut_at(&self, api: i16, byte: usize) {
-        self.mood.send_modify(|mood| mood.cut_at = Some((api, byte)));
+        self.cut_later(api, 0, byte);
+    }
+
+    /// The same, after so many whole answers to it.
+    pub fn cut_later(&self, api: i16, whole: u32, byte: usize) {
+        self.mood.send_modify(|mood| mood.cut_at = Some((api, whole, byte)));
     }
 
     /// The length of the answer that was cut last; `None` while none was.
@@ -157,7 +162,10 @@ async fn back(
             moods.send_modify(|mood| mood.lose = Some((api.unwrap(), times - 1)));
             break;
         }
-        if let Some((_, byte)) = mood.cut_at.filter(|(cut, _)| Some(*cut) == api) {
+        let cut = mood.cut_at.filter(|(cut, ..)| Some(*cut) == api);
+        if let Some((api, whole @ 1.., byte)) = cut {
+            moods.send_modify(|mood| mood.cut_at = Some((api, whole - 1, byte)));
+        } else if let Some((.., byte)) = cut {
             moods.send_modify(|mood| (mood.cut_at, mood.length) = (None, frame.len()));
             let _ = to.write_all(&frame[..byte.min(frame.len())]).await;
             break;

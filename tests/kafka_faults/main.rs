@@ -7,7 +7,7 @@ mod groups;
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kafkacrypto::kafka::Config;
 use kafkacrypto::transport::kafka::Kafka;
@@ -289,5 +289,7 @@ fn config(address: &str) -> Config {
 }
 
 fn value(text: &str) -> Outgoing {
-    Outgoing::new(None, Some(text.as_bytes().to_vec())) // of today, or the broker deletes it for its age
+    // Of today, or the broker deletes it for its age.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    Outgoing::new(None, Some(text.as_bytes().to_vec())).at(i64::try_from(now).unwrap())
 }

@@ -4,7 +4,8 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Partitioning {
-    /// By the *plaintext* key, with [`partition_of`], so that records of one key stay in order. An encrypted key looks
+    /// By the *plaintext* key, with [`partition_of`] unless the transport's settings name another `partitioner`, so that
+    /// records of one key stay in order. An encrypted key looks
     /// different every time, so the broker can't tell that two records share a key; but it sees which partition they
     /// went to. Records without a key go to one partition for a while, then to the next.
     #[default]

@@ -48,7 +48,8 @@ impl Error {
             None => "that nothing is wrong".to_owned(),
         };
         let text = text.filter(|text| !text.is_empty()).map(|text| format!(" ({})", escaped(text)));
-        let message = format!("{what}: the broker says {name}{}", text.unwrap_or_default());
+        let limit = if code == MESSAGE_TOO_LARGE { ", by the topic's max.message.bytes" } else { "" };
+        let message = format!("{what}: the broker says {name}{}{limit}", text.unwrap_or_default());
         let error = Self::new(kind_of(code), message);
         Self { code: Some(code), arrived: may_be_in_the_log(code), ..error }
     }
@@ -256,6 +257,7 @@ fn is_about_places(code: Code) -> bool {
 }
 
 const MOST_CHARS: usize = 300;
+const MESSAGE_TOO_LARGE: i16 = 10;
 
 #[cfg(test)]
 mod tests {

@@ -28,7 +28,7 @@ mod security;
 
 pub use admin::{Broker, Cluster, Created, GroupInfo, NewTopic, PartitionInfo, Setting, TopicInfo};
 pub use cluster::Client;
-pub use config::{Config, Settings};
+pub use config::{Config, Said, Settings};
 pub use consumer::{Consumer, ConsumerConfig, Rebalance, Subscription};
 pub use error::{Error, ErrorKind};
 #[cfg(any(fuzzing, test))]

@@ -1,3 +1,5 @@
+#[cfg(feature = "kafka")]
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -166,16 +168,23 @@ type Ways = (Arc<dyn Transport>, Arc<dyn Transport>);
 #[cfg(feature = "kafka")]
 fn from_config(config: &NodeConfig) -> Result<Ways, Error> {
     use crate::transport::kafka::Kafka;
+    let wrong = |error: &dyn std::fmt::Display| Error::new(ErrorKind::Configuration, error);
     let way = |crypto| {
-        let wrong = |error: &dyn std::fmt::Display| Error::new(ErrorKind::Configuration, error);
         let mut settings = config.kafka(KafkaUse::Producer, crypto).map_err(|error| wrong(&error))?;
         settings.extend(config.kafka(KafkaUse::Consumer, crypto).map_err(|error| wrong(&error))?);
         let (kafka, warnings) = Kafka::from_settings(&settings).map_err(|error| wrong(&error))?;
-        warnings.iter().for_each(|warning| tracing::debug!("{warning}"));
-        Ok::<_, Error>(Arc::new(kafka))
+        Ok::<_, Error>((Arc::new(kafka), warnings))
     };
+    for section in ["kafka-crypto", "kafka-crypto-consumer"] {
+        let reset = config.text(section, "auto_offset_reset").map_err(|error| wrong(&error))?;
+        if let Some(reset) = reset.filter(|reset| !reset.eq_ignore_ascii_case("earliest")) {
+            warn!("auto_offset_reset {reset:?} of {section} is ignored: key topics are read on from what is there");
+        }
+    }
     // never one for both: the node's may live on another runtime than the caller's
-    Ok((way(true)?, way(false)?))
+    let ((keys, of_keys), (data, of_data)) = (way(true)?, way(false)?);
+    of_keys.into_iter().chain(of_data).collect::<BTreeSet<_>>().iter().for_each(|warning| warn!("{warning}"));
+    Ok((keys, data))
 }
 
 #[cfg(not(feature = "kafka"))]

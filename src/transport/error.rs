@@ -59,6 +59,8 @@ impl std::error::Error for TransportError {}
 pub enum TransportErrorKind {
     /// No broker answers at the addresses that we have. Nothing was sent.
     Unreachable,
+    /// Who answers isn't a Kafka broker, or not one that is spoken to in this way (TLS on a plain port, say).
+    NotKafka,
     /// No answer in time, or the connection broke before it came. What was sent may have arrived.
     TimedOut,
     /// There is no such topic or partition (yet).
@@ -67,9 +69,9 @@ pub enum TransportErrorKind {
     OffsetOutOfRange,
     /// The broker knows us and doesn't allow this.
     NotAuthorised,
-    /// The broker doesn't accept our credentials.
+    /// The broker doesn't accept our credentials, or we don't accept its certificate.
     Authentication,
-    /// A record or a batch is bigger than the broker takes.
+    /// A record or a batch is bigger than the broker, or a setting of ours, allows; the message says which.
     TooLarge,
     /// This transport or this broker can't do that.
     Unsupported,
@@ -90,13 +92,14 @@ impl TransportErrorKind {
     fn advice(self) -> &'static str {
         match self {
             Self::Unreachable => "check bootstrap_servers and security_protocol, and that the broker runs",
+            Self::NotKafka => "check the port in bootstrap_servers, and security_protocol",
             Self::TimedOut => "check the broker and the network, then try again",
             Self::UnknownTopic => "create it, or allow this node to",
             Self::OffsetOutOfRange => "go on from the beginning or the end of the partition",
             Self::NotAuthorised => "give this user the right in the broker's ACLs",
-            Self::Authentication => "check sasl_mechanism, sasl_plain_username and sasl_plain_password",
-            Self::TooLarge => "send less at once, or raise max.message.bytes of the topic",
-            Self::Unsupported => "choose another setting",
+            Self::Authentication => "check the credentials and certificates in the settings",
+            Self::TooLarge => "send less at once, or raise the limit",
+            Self::Unsupported => "choose another setting or a newer broker",
             Self::Corrupt => "find out who wrote it; reading can go on after it",
             Self::Closed => "open a new one",
             Self::Other => "see the broker's log",

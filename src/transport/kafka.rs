@@ -4,8 +4,8 @@
 //!
 //! - At most two connections to each broker, however many partitions; what several calls fetch is asked for in one
 //!   request. What is followed is read ahead, up to a bound.
-//! - Reads what is committed: records of aborted transactions are never seen. A batch that can't be read is passed over
-//!   and reported in [`Batch::skipped`].
+//! - Reads what is committed, unless `isolation_level` says otherwise: records of aborted transactions are never seen. A
+//!   batch that can't be read is passed over and reported in [`Batch::skipped`].
 //! - [`produce`](Transport::produce) is idempotent: it tries again by itself, and a lost acknowledgement makes no
 //!   duplicate. After an error with [`TransportError::may_have_arrived`] the broker may have the records; who sends
 //!   them again may double them.
@@ -14,23 +14,27 @@
 //! It keeps no position beyond what it reads ahead, creates no topic by asking for it, and owns no bytes. Connections
 //! belong to the tokio runtime that they were made on: use one transport on one runtime.
 
+mod records;
+mod said;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 
+use records::{each, received, to_send};
+use said::preferences;
+
 use super::{
-    Batch, BoxFuture, Created, FetchFrom, Fetched, InLine, OffsetAt, Outgoing, Receipt, Record, Skipped, TopicInfo,
+    Batch, BoxFuture, Created, FetchFrom, Fetched, InLine, OffsetAt, Outgoing, Preferences, Receipt, TopicInfo,
     Transport, TransportError, TransportErrorKind as Kind,
 };
-use crate::kafka::record::Header;
 use crate::kafka::{
-    self, Client, Config, Corrupt, Delivery, Error, ErrorKind, FetchError, Isolation, Most, NewTopic, OffsetAt as At,
-    Producer, ProducerConfig, ProducerRecord, Reader, ReaderConfig, Settings, Start, TopicPartition,
+    self, Client, Config, Corrupt, Delivery, Error, ErrorKind, FetchError, Most, NewTopic, OffsetAt as At, Producer,
+    ProducerConfig, Reader, ReaderConfig, Said, Settings, Start, TopicPartition,
 };
 
 /// A way to an Apache Kafka cluster. Clones share their connections.
@@ -81,13 +85,32 @@ impl Kafka {
 
     /// Over the connections of a client, with a producer of this kind.
     pub fn producing_as(client: &Client, config: ProducerConfig) -> Self {
-        let producer = Producer::new(client, config);
-        let (idle, sweeping) = (Mutex::default(), AtomicBool::new(false));
-        let shared = Shared { client: client.clone(), producer, idle, sweeping };
-        Self { shared: Arc::new(shared) }
+        Self::made(client, config, ReaderConfig::default(), Said::default())
     }
 
-    /// From the settings of a config, with kafka-python's names. Also returns a warning for each name that is ignored.
+    /// Over the connections of a client, producing and reading as these settings say; what they say to a
+    /// [`Producer`](crate::client::Producer) and a [`Consumer`](crate::client::Consumer) over it, these obey.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// use kafkacrypto::kafka::{Client, Settings};
+    /// use kafkacrypto::transport::{Reset, Transport, kafka::Kafka};
+    ///
+    /// let settings = Settings::new([("bootstrap.servers", "a:9092"), ("auto.offset.reset", "latest")])?;
+    /// let kafka = Kafka::set_by(&Client::new(settings.client()?)?, &settings)?;
+    /// assert_eq!(kafka.preferences().reset, Some(Reset::Latest));
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// A value that makes no sense.
+    pub fn set_by(client: &Client, settings: &Settings) -> Result<Self, TransportError> {
+        let made = || Ok(Self::made(client, settings.producer()?, settings.reader()?, settings.said()?));
+        made().map_err(unusable)
+    }
+
+    /// From the settings of a config, with kafka-python's names. Also returns a warning for each that is ignored; those
+    /// that only members of a group heed are, since a transport is in none.
     ///
     /// ```
     /// use kafkacrypto::transport::{TransportErrorKind, kafka::Kafka};
@@ -100,11 +123,19 @@ impl Kafka {
     /// # Ok::<(), kafkacrypto::transport::TransportError>(())
     /// ```
     pub fn from_settings(settings: &BTreeMap<String, String>) -> Result<(Self, Vec<String>), TransportError> {
-        let unusable = |error| failed("can't use the Kafka settings", error);
         let settings = Settings::new(settings).map_err(unusable)?;
-        let (config, producer) = (settings.client().map_err(unusable)?, settings.producer().map_err(unusable)?);
-        let client = Client::new(config).map_err(unusable)?;
-        Ok((Self::producing_as(&client, producer), settings.warnings().to_vec()))
+        let client = Client::new(settings.client().map_err(unusable)?).map_err(unusable)?;
+        let warnings = [settings.warnings(), &settings.without_group()].concat();
+        Ok((Self::set_by(&client, &settings)?, warnings))
+    }
+
+    fn made(client: &Client, producer: ProducerConfig, reading: ReaderConfig, said: Said) -> Self {
+        // Who calls says where to go on, and is told what couldn't be read.
+        let reading = reading.reset(kafka::Reset::Stop).corrupt(Corrupt::Skip).patience(PATIENCE);
+        let producer = Producer::new(client, producer);
+        let (idle, sweeping) = (Mutex::default(), AtomicBool::new(false));
+        let shared = Shared { client: client.clone(), producer, reading, said, idle, sweeping };
+        Self { shared: Arc::new(shared) }
     }
 }
 
@@ -188,7 +219,8 @@ impl Transport for Kafka {
         Box::pin(async move {
             let place = |from: &FetchFrom| TopicPartition::new(from.topic.clone(), from.partition);
             let wanted: Vec<_> = from.iter().map(|from| (place(from), Start::Offset(from.offset))).collect();
-            let most = Most::default().bytes_each(usize::try_from(max_bytes).unwrap_or_default().max(1));
+            let most = Most::records(self.shared.said.max_poll_records.unwrap_or(usize::MAX).max(1));
+            let most = most.bytes_each(usize::try_from(max_bytes).unwrap_or_default().max(1));
             let mut lent = self.shared.lend(from);
             let Some(reader) = &mut lent.reader else { return Ok(Vec::new()) };
             let start = Instant::now();
@@ -214,9 +246,13 @@ impl Transport for Kafka {
                 OffsetAt::Time(ms) => At::Time(ms.max(0)),
             };
             let place = TopicPartition::new(topic, partition);
-            let found = self.shared.client.offset(&place, at, Isolation::Committed, within).await;
+            let found = self.shared.client.offset(&place, at, self.shared.reading.isolation, within).await;
             found.map_err(|error| failed(&about_partition("ask for an offset of", topic, partition), error))
         })
+    }
+
+    fn preferences(&self) -> Preferences {
+        preferences(&self.shared.said)
     }
 }
 
@@ -249,8 +285,7 @@ impl InLine for Kafka {
 
 /// Where a record is, if it was taken, once the broker has it.
 async fn offset(taken: Result<Delivery, Error>) -> Result<i64, Error> {
-    let unknown = || Error::new(ErrorKind::TimedOut, "the broker has the record and doesn't know where");
-    taken?.await?.offset.ok_or_else(unknown)
+    Ok(taken?.await?.offset.unwrap_or(NOT_TOLD))
 }
 
 /// All offsets, or an error; after one that tells that nothing can have arrived, nothing has.
@@ -268,6 +303,8 @@ fn together(told: Vec<Result<i64, TransportError>>) -> Result<Vec<i64>, Transpor
 struct Shared {
     client: Client,
     producer: Producer,
+    reading: ReaderConfig,
+    said: Said,
     /// Readers that nobody uses now; what they have read ahead is for whoever asks for the same again.
     idle: Mutex<Vec<Idle>>,
     /// Whether a task runs that drops readers which nobody has used for long.
@@ -284,8 +321,7 @@ impl Shared {
         let best = best.filter(|index| idle.get(*index).is_some_and(|idle| common(idle) > 0 || places.is_empty()));
         let reader = best.map(|index| idle.swap_remove(index).reader);
         drop(idle);
-        let config = || ReaderConfig::default().corrupt(Corrupt::Skip).patience(PATIENCE);
-        let reader = reader.unwrap_or_else(|| Reader::new(&self.client, config()));
+        let reader = reader.unwrap_or_else(|| Reader::new(&self.client, self.reading.clone()));
         Lent { reader: Some(reader), places, shared: self.clone() }
     }
 
@@ -353,44 +389,6 @@ fn one(fetched: kafka::Fetched) -> Fetched {
     Fetched { topic, partition, result }
 }
 
-fn received(topic: &Arc<str>, partition: i32, record: kafka::record::Record) -> Record {
-    let bytes = |bytes: Bytes| bytes.to_vec();
-    let header = |header: Header| (String::from_utf8_lossy(&header.name).into_owned(), header.value.map(bytes));
-    Record {
-        topic: topic.clone(),
-        partition,
-        offset: record.offset,
-        timestamp_ms: record.timestamp_ms,
-        key: record.key.map(bytes),
-        value: record.value.map(bytes),
-        headers: record.headers.into_iter().map(header).collect(),
-    }
-}
-
-fn to_send(topic: &Arc<str>, partition: i32, record: Outgoing) -> ProducerRecord {
-    let Outgoing { key, value, headers, timestamp_ms } = record;
-    let header = |(name, value): (String, Option<Vec<u8>>)| Header { name: name.into(), value: value.map(Bytes::from) };
-    ProducerRecord {
-        topic: topic.clone(),
-        partition: Some(partition),
-        key: key.map(Bytes::from),
-        value: value.map(Bytes::from),
-        headers: headers.into_iter().map(header).collect(),
-        timestamp_ms: Some(timestamp_ms),
-    }
-}
-
-/// Each offset of what was passed over. A broken batch may claim any number of them; the last one that is listed then
-/// says so.
-fn each(skipped: &kafka::Skipped) -> impl Iterator<Item = Skipped> + use<> {
-    let kafka::Skipped { first, last, reason } = skipped.clone();
-    let listed = last.min(first.saturating_add(MOST_LISTED));
-    (first..=listed).map(move |offset| {
-        let more = (offset == listed && listed < last).then(|| format!(" (and all up to offset {last})"));
-        Skipped { offset, reason: format!("{reason}{}", more.unwrap_or_default()) }
-    })
-}
-
 fn unreadable(error: &FetchError) -> TransportError {
     let kind = match error {
         FetchError::OutOfRange { .. } | FetchError::Truncated { .. } | FetchError::Recreated { .. } => {
@@ -416,6 +414,10 @@ fn changed_kind(error: &Error) -> Kind {
     }
 }
 
+fn unusable(error: Error) -> TransportError {
+    failed("can't use the Kafka settings", error)
+}
+
 fn failed(what: &str, error: Error) -> TransportError {
     TransportError::new(kind_of(&error), told(what, &error))
 }
@@ -438,7 +440,8 @@ fn kind_of(error: &Error) -> Kind {
     match error.kind() {
         ErrorKind::Unreachable | ErrorKind::Disconnected => Kind::Unreachable,
         ErrorKind::TimedOut => Kind::TimedOut,
-        ErrorKind::Config | ErrorKind::Unsupported | ErrorKind::NotKafka => Kind::Unsupported,
+        ErrorKind::NotKafka => Kind::NotKafka,
+        ErrorKind::Config | ErrorKind::Unsupported => Kind::Unsupported,
         ErrorKind::UnknownTopic => Kind::UnknownTopic,
         ErrorKind::OffsetOutOfRange => Kind::OffsetOutOfRange,
         ErrorKind::NotAuthorised => Kind::NotAuthorised,
@@ -474,26 +477,16 @@ const INVALID_PARTITIONS: i16 = 37;
 const INVALID_CONFIG: i16 = 40;
 const INVALID_REQUEST: i16 = 42;
 const INVALID_RECORD: i16 = 87;
+/// The offset of a record that the broker said nothing of (`acks=0`), or no more than that it has it.
+const NOT_TOLD: i64 = -1;
 /// Trouble that passes in this time isn't told.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// After so long without use a reader and what it has read ahead are dropped.
 const FORGOTTEN: Duration = Duration::from_secs(60);
-/// So many offsets of one broken batch are listed.
-const MOST_LISTED: i64 = 10_000;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_was_passed_over_is_listed_up_to_a_bound() {
-        let skipped = |first, last| kafka::Skipped { first, last, reason: "bad".to_owned() };
-        let few: Vec<_> = each(&skipped(3, 4)).collect();
-        assert_eq!(few, [Skipped { offset: 3, reason: "bad".into() }, Skipped { offset: 4, reason: "bad".into() }]);
-        let many: Vec<_> = each(&skipped(0, i64::MAX)).collect();
-        assert_eq!(many.len(), 10_001);
-        assert!(many[10_000].reason.ends_with("up to offset 9223372036854775807)"));
-    }
 
     #[test]
     fn what_may_have_arrived_stays_told() {

@@ -8,7 +8,8 @@
 //! What a transport must do:
 //!
 //! - end every call within the time it is given, by the wall clock, also when the network swallows everything;
-//! - answer [`Transport::produce`] with success only when the broker has the records;
+//! - answer [`Transport::produce`] with success only when the broker has the records, unless its settings say not to wait
+//!   for that (`acks=0`);
 //! - never retry a produce by itself once its answer is lost without saying so in its docs: the caller knows whether
 //!   a duplicate matters.
 //!
@@ -76,7 +77,7 @@ pub trait Transport: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<Created, TransportError>>;
 
     /// Sends records to one partition, in order, and answers with their offsets once the broker has them: all of them,
-    /// or an error. After an error the broker may have them all the same.
+    /// or an error. After an error the broker may have them all the same. An offset that the broker doesn't tell is -1.
     fn produce<'a>(
         &'a self,
         topic: &'a str,
@@ -111,6 +112,46 @@ pub trait Transport: Send + Sync + 'static {
         at: OffsetAt,
         within: Duration,
     ) -> BoxFuture<'a, Result<i64, TransportError>>;
+
+    /// What the settings that it was made from say to those who produce and consume over it.
+    fn preferences(&self) -> Preferences {
+        Preferences::default()
+    }
+}
+
+/// What the settings of a transport say to those who produce and consume over it. What they are told themselves comes
+/// first; `None` says nothing.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct Preferences {
+    /// Which partition a key belongs to.
+    pub partition_of: Option<PartitionOf>,
+    /// About how many bytes go in one request.
+    pub batch_bytes: Option<usize>,
+    /// How many bytes may wait for delivery.
+    pub buffer_bytes: Option<usize>,
+    /// How long queueing may wait for room among these.
+    pub max_block: Option<Duration>,
+    /// How long a record may take until the broker has it, tries included.
+    pub delivery_timeout: Option<Duration>,
+    /// Where reading goes on when an offset isn't there.
+    pub reset: Option<Reset>,
+    /// About how many bytes are read ahead.
+    pub read_ahead_bytes: Option<usize>,
+}
+
+/// The partition of a key among so many, counted from 0; none if any will do.
+pub type PartitionOf = fn(&[u8], usize) -> Option<usize>;
+
+/// Where reading goes on when an offset isn't there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reset {
+    /// At the first record that is still there.
+    Earliest,
+    /// After the last record.
+    Latest,
+    /// Nowhere.
+    Stop,
 }
 
 /// What a [`Transport`] can do that writes records in the order in which they were put in line, however many requests are

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kafkacrypto::kafka::{Config, SaslMechanism, SecurityProtocol};
+use kafkacrypto::kafka::{Client, Config, SaslMechanism, SecurityProtocol, Settings};
 use kafkacrypto::transport::kafka::Kafka;
 use kafkacrypto::transport::{FetchFrom, OffsetAt, Outgoing, Transport, TransportError, TransportErrorKind};
 
@@ -48,6 +48,25 @@ async fn what_others_write_is_read() {
     let expected = [(1, "kept"), (50, "sque"), (50, "zipp"), (50, "snap")];
     let expected = expected.into_iter().flat_map(|(n, text)| std::iter::repeat_n(text.as_bytes().to_vec(), n));
     assert_eq!(read, expected.collect::<Vec<_>>());
+
+    // Three at once, and what was aborted too.
+    let said = set(&address, &[("isolation.level", "read_uncommitted"), ("max.poll.records", "3")]);
+    let from = [FetchFrom::new(topic.as_str(), 0, 0)];
+    let fetched = said.fetch(&from, 1 << 20, LONG, LONG).await.unwrap();
+    let values: Vec<_> = fetched[0].result.as_ref().unwrap().records.iter().map(|r| r.value.clone().unwrap()).collect();
+    assert_eq!(values[..2], [b"kept".to_vec(), b"dropped".to_vec()]);
+    assert_eq!(values.len(), 3);
+}
+
+/// With `acks=0` a record counts as delivered once it is sent, and nobody knows where.
+#[tokio::test]
+async fn who_wants_no_acknowledgement_gets_none() {
+    let Some(address) = support::bootstrap() else { return };
+    let (kafka, topic) = (set(&address, &[("acks", "0")]), support::fresh("unacknowledged"));
+    kafka.create_topic(&topic, 1, LONG).await.unwrap();
+    assert_eq!(kafka.produce(&topic, 0, vec![value("a"), value("b")], LONG).await.unwrap(), [-1, -1]);
+    let batch = contract::until_news(&kafka, &[FetchFrom::new(topic.as_str(), 0, 0)]).await;
+    assert_eq!(batch.records[0].value.as_deref(), Some(&b"a"[..]));
 }
 
 /// Headers as they are: null values, names twice, in order.
@@ -74,11 +93,19 @@ async fn what_is_too_large_is_refused() {
     let big = || Outgoing::new(None, Some(vec![7; 2_000_000]));
     let error = kafka.produce(&topic, 0, vec![big()], LONG).await.unwrap_err();
     assert_eq!(error.kind(), TransportErrorKind::TooLarge, "{error}");
+    assert!(error.to_string().contains("over max_request_size, which is 1048576 bytes"), "{error}");
     let trusting = Config::new([&address]).max_request_bytes(10_000_000);
     let trusting = Kafka::connect(trusting, LONG).await.unwrap();
     let error = trusting.produce(&topic, 0, vec![big()], LONG).await.unwrap_err();
     assert_eq!(error.kind(), TransportErrorKind::TooLarge, "{error}");
+    assert!(error.to_string().contains("by the topic's max.message.bytes"), "{error}");
     assert_eq!(kafka.offset(&topic, 0, OffsetAt::Latest, LONG).await.unwrap(), 0);
+}
+
+/// With settings.
+fn set(address: &str, more: &[(&str, &str)]) -> Kafka {
+    let settings = Settings::new([("bootstrap.servers", address)].iter().chain(more).copied()).unwrap();
+    Kafka::set_by(&Client::new(settings.client().unwrap()).unwrap(), &settings).unwrap()
 }
 
 async fn connect(address: &str) -> Kafka {

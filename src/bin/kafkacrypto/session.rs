@@ -1,3 +1,5 @@
+#[cfg(feature = "kafka")]
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +12,7 @@ use kafkacrypto::kafka::{Client, Settings};
 use kafkacrypto::runtime::{List, Node, NodeFiles, OpenOptions};
 use kafkacrypto::store::config::NodeConfig;
 use kafkacrypto::topic::Root;
-use kafkacrypto::transport::{Transport, TransportError, TransportErrorKind};
+use kafkacrypto::transport::{Transport, TransportError};
 
 use crate::clock;
 use crate::failure::Failure;
@@ -58,6 +60,7 @@ impl NodeArgs {
         let mut cluster = None;
         if self.bootstrap.is_some() || !self.settings.is_empty() || !more.is_empty() {
             let chosen = self.cluster(Some(files.config()), more)?;
+            chosen.warn(more.iter().any(|(name, _)| *name == "group_id"));
             builder = builder.transport(chosen.transport()?);
             cluster = Some(chosen);
         }
@@ -77,7 +80,9 @@ impl NodeArgs {
             Some(path) => Some(read_config(path)?),
             None => None,
         };
-        self.cluster(config.as_ref(), &[])
+        let cluster = self.cluster(config.as_ref(), &[])?;
+        cluster.warn(true);
+        Ok(cluster)
     }
 
     #[cfg(feature = "kafka")]
@@ -94,13 +99,11 @@ impl NodeArgs {
                 settings.set(&name, &value).map_err(Failure::configuration)?;
             }
         }
-        let from_config = settings.warnings().len();
         let given = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let servers = self.bootstrap.iter().map(|servers| ("bootstrap_servers", servers.as_str()));
         for (name, value) in servers.chain(given).chain(more.iter().copied()) {
             settings.set(name, value).map_err(Failure::usage)?;
         }
-        settings.warnings().iter().skip(from_config).for_each(|warning| eprintln!("kafkacrypto: {warning}"));
         let client = Client::new(settings.client().map_err(Failure::configuration)?).map_err(Failure::configuration)?;
         Ok(Cluster { client, settings })
     }
@@ -128,11 +131,22 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
+    /// Says what is ignored, by members of groups or by others.
+    #[cfg(feature = "kafka")]
+    fn warn(&self, grouped: bool) {
+        let alone = if grouped { Vec::new() } else { self.settings.without_group() };
+        let warnings: BTreeSet<_> = self.settings.warnings().iter().chain(&alone).collect();
+        warnings.iter().for_each(|warning| eprintln!("kafkacrypto: {warning}"));
+    }
+
     #[cfg(feature = "kafka")]
     fn transport(&self) -> Result<Arc<dyn Transport>, Failure> {
-        let producer = self.settings.producer().map_err(Failure::configuration)?;
-        Ok(Arc::new(kafkacrypto::transport::kafka::Kafka::producing_as(&self.client, producer)))
+        let kafka = kafkacrypto::transport::kafka::Kafka::set_by(&self.client, &self.settings);
+        Ok(Arc::new(kafka.map_err(Failure::configuration)?))
     }
+
+    #[cfg(not(feature = "kafka"))]
+    fn warn(&self, _grouped: bool) {}
 
     #[cfg(not(feature = "kafka"))]
     fn transport(&self) -> Result<Arc<dyn Transport>, Failure> {
@@ -207,11 +221,7 @@ pub(crate) async fn stopped() {
 
 /// The exit code and the sentence for a broker's refusal.
 pub(crate) fn broker(error: &TransportError) -> Failure {
-    let code = match error.kind() {
-        TransportErrorKind::Unsupported => Failure::CONFIGURATION,
-        _ => Failure::BROKER,
-    };
-    Failure::new(code, error)
+    Failure::new(Failure::BROKER, error)
 }
 
 /// The way to a broker by its address alone, in the clear.

@@ -122,6 +122,7 @@ impl Consumer {
         options: ConsumerOptions,
     ) -> Self {
         let (out, items) = channel(READ_AHEAD);
+        let options = options.over(transport.preferences());
         let reader = Reader::new(transport, topic.into(), keys, values, options, out);
         Self {
             items,

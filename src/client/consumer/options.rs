@@ -2,8 +2,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::store::config::NodeSettings;
+use crate::transport::{Preferences, Reset};
 
-/// What a [`Consumer`](super::Consumer) reads, and how.
+/// What a [`Consumer`](super::Consumer) reads, and how. What isn't said here is as the settings of its transport say, and
+/// where they say nothing either, as it is told below.
 ///
 /// ```
 /// use kafkacrypto::client::{ConsumerOptions, Start};
@@ -17,11 +19,11 @@ pub struct ConsumerOptions {
     pub(super) partitions: Option<BTreeSet<i32>>,
     pub(super) start: Start,
     pub(super) starts: BTreeMap<i32, Start>,
-    pub(super) out_of_range: OutOfRange,
+    pub(super) out_of_range: Option<OutOfRange>,
     pub(super) stop_at_end: bool,
     pub(super) stop_before: Option<i64>,
     pub(in crate::client) wait_for_keys: Option<Duration>,
-    pub(super) buffer_bytes: usize,
+    pub(super) buffer_bytes: Option<usize>,
     pub(super) notice_partitions: Duration,
     pub(super) request_timeout: Duration,
 }
@@ -62,11 +64,11 @@ impl ConsumerOptions {
             partitions: None,
             start,
             starts: BTreeMap::new(),
-            out_of_range: OutOfRange::Beginning,
+            out_of_range: None,
             stop_at_end: false,
             stop_before: None,
             wait_for_keys: None,
-            buffer_bytes: 64 * 1024 * 1024,
+            buffer_bytes: None,
             notice_partitions: Duration::from_secs(60),
             request_timeout: Duration::from_secs(10),
         }
@@ -89,7 +91,7 @@ impl ConsumerOptions {
     /// What happens when an offset isn't there: at first, reading goes on at the beginning.
     #[must_use]
     pub fn out_of_range(mut self, choice: OutOfRange) -> Self {
-        self.out_of_range = choice;
+        self.out_of_range = Some(choice);
         self
     }
 
@@ -122,7 +124,7 @@ impl ConsumerOptions {
     /// About how many bytes are read ahead, for all partitions together: 64 MiB at first.
     #[must_use]
     pub fn buffer_bytes(mut self, bytes: usize) -> Self {
-        self.buffer_bytes = bytes;
+        self.buffer_bytes = Some(bytes);
         self
     }
 
@@ -144,6 +146,17 @@ impl ConsumerOptions {
     pub(in crate::client) fn or_as(mut self, settings: &NodeSettings) -> Self {
         let wait = settings.deser_wait_interval.saturating_mul(settings.deser_initial_wait_intervals);
         self.wait_for_keys.get_or_insert(wait);
+        self
+    }
+
+    /// The same, with what the transport's settings say where nothing was said yet.
+    pub(super) fn over(mut self, transport: Preferences) -> Self {
+        self.out_of_range = self.out_of_range.or(transport.reset.map(|reset| match reset {
+            Reset::Earliest => OutOfRange::Beginning,
+            Reset::Latest => OutOfRange::End,
+            Reset::Stop => OutOfRange::Fail,
+        }));
+        self.buffer_bytes = self.buffer_bytes.or(transport.read_ahead_bytes);
         self
     }
 

@@ -160,7 +160,7 @@ impl Reader {
     /// What a partition may send at once, so that all together stay within the buffer.
     fn fetch_bytes(&self) -> i32 {
         let shares = self.tracks.len().max(1).saturating_mul(LANE_DEPTH + 1);
-        let share = self.options.buffer_bytes.checked_div(shares).unwrap_or(0);
+        let share = self.options.buffer_bytes.unwrap_or(BUFFER_BYTES).checked_div(shares).unwrap_or(0);
         i32::try_from(share.clamp(LEAST_FETCH, MOST_FETCH)).unwrap_or(i32::MAX)
     }
 
@@ -299,7 +299,7 @@ impl Reader {
     fn out_of_range(&mut self, partition: i32) {
         let Some(track) = self.tracks.get_mut(&partition) else { return };
         let offset = track.next.take().unwrap_or_default();
-        track.start = match self.options.out_of_range {
+        track.start = match self.options.out_of_range.unwrap_or(OutOfRange::Beginning) {
             OutOfRange::Beginning => Start::Beginning,
             OutOfRange::End => Start::End,
             OutOfRange::Fail => {
@@ -375,6 +375,7 @@ fn pause(failures: u32) -> Duration {
 const LANE_DEPTH: usize = 2;
 /// What an empty config says.
 const WAIT_FOR_KEYS: Duration = Duration::from_secs(10);
+const BUFFER_BYTES: usize = 64 * 1024 * 1024;
 const FETCH_WAIT: Duration = Duration::from_secs(5);
 const LEAST_FETCH: usize = 16 * 1024;
 const MOST_FETCH: usize = 1024 * 1024;

@@ -13,8 +13,9 @@ use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::Delivery;
+use super::options::Rules;
 use super::topics::Topics;
-use super::{Delivery, ProducerOptions};
 use crate::client::SendError;
 use crate::transport::{InLine, Outgoing, Receipt, Transport, TransportError, TransportErrorKind};
 
@@ -35,7 +36,7 @@ pub(super) struct Answer {
 /// What all lanes of a producer share.
 pub(super) struct Road {
     pub(super) transport: Arc<dyn Transport>,
-    pub(super) options: ProducerOptions,
+    pub(super) rules: Rules,
     pub(super) topics: Topics,
     pub(super) flushing: AtomicUsize,
     pub(super) hurry: Notify,
@@ -91,7 +92,7 @@ impl Lane {
 
     /// A batch, in line. What has waited for so long that its time is nearly over has no more than the rest of it.
     async fn line_up(&self, line: &dyn InLine, batch: Vec<Item>) -> Option<(Vec<Answer>, Receipt)> {
-        let whole = self.road.options.delivery_timeout;
+        let whole = self.road.rules.delivery_timeout;
         let rest = batch.first()?.deadline.saturating_duration_since(Instant::now());
         let within = if rest > whole * 9 / 10 { whole } else { rest };
         let (records, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|item| (item.record, item.answer)).unzip();
@@ -101,9 +102,9 @@ impl Lane {
 
     /// As many records as fit in a request and come in time.
     async fn gather(&self, first: Item, items: &mut UnboundedReceiver<Item>) -> Vec<Item> {
-        let until = Instant::now() + self.road.options.linger;
+        let until = Instant::now() + self.road.rules.options.linger;
         let (mut bytes, mut batch) = (first.bytes, vec![first]);
-        while bytes < self.road.options.batch_bytes && batch.len() < BATCH_RECORDS {
+        while bytes < self.road.rules.batch_bytes && batch.len() < BATCH_RECORDS {
             let next = match items.try_recv() {
                 Ok(item) => Some(item),
                 Err(TryRecvError::Empty) => self.linger(items, until).await,
@@ -148,13 +149,13 @@ impl Lane {
 
     /// Sends one request, again as long as that can't double it (or may).
     async fn send(&self, batch: &[Item]) -> Result<Vec<i64>, SendError> {
-        let options = &self.road.options;
+        let rules = &self.road.rules;
         let deadline = batch.iter().map(|item| item.deadline).min().unwrap_or_else(Instant::now);
         let (mut pause, mut may_have_arrived) = (FIRST_PAUSE, false);
         loop {
-            let within = options.request_timeout.min(deadline.saturating_duration_since(Instant::now()));
+            let within = rules.request_timeout.min(deadline.saturating_duration_since(Instant::now()));
             if within.is_zero() {
-                let message = format!("its time of {:?} was over before it could be sent", options.delivery_timeout);
+                let message = format!("its time of {:?} was over before it could be sent", rules.delivery_timeout);
                 return Err(self.failed(TransportError::new(TransportErrorKind::TimedOut, message), may_have_arrived));
             }
             let records = batch.iter().map(|item| item.record.clone()).collect();
@@ -162,7 +163,7 @@ impl Lane {
             let Err(error) = sent else { return sent.map_err(|error| self.failed(error, false)) };
             let ambiguous = error.may_have_arrived();
             may_have_arrived |= ambiguous;
-            let again = error.is_retriable() && (!ambiguous || options.allow_duplicates);
+            let again = error.is_retriable() && (!ambiguous || rules.options.allow_duplicates);
             if !again || Instant::now() + pause >= deadline {
                 return Err(self.failed(error, may_have_arrived));
             }

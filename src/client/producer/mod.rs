@@ -17,17 +17,18 @@ use std::task::{Context, Poll};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 pub use options::ProducerOptions;
 
 use lane::{Answer, Item, Lane, Road};
+use options::Rules;
 use topics::{Known, Topics};
 
-use super::{Partitioning, SendError, partition_of};
+use super::{Partitioning, SendError};
 use crate::runtime::Node;
 use crate::serdes::{SerializeError, Serializer};
-use crate::transport::{Headers, Outgoing, Transport};
+use crate::transport::{Headers, Outgoing, Transport, TransportError, TransportErrorKind};
 
 /// Encrypts records and sends them. Clones are the same producer.
 ///
@@ -108,7 +109,7 @@ pub struct Delivery {
     pub topic: Arc<str>,
     /// Its partition.
     pub partition: i32,
-    /// Its offset.
+    /// Its offset; -1 if the broker doesn't tell.
     pub offset: i64,
 }
 
@@ -127,10 +128,11 @@ impl Producer {
     /// A producer over a transport, with a node's serializers for keys and for values.
     #[must_use]
     pub fn new(transport: Arc<dyn Transport>, keys: Serializer, values: Serializer, options: ProducerOptions) -> Self {
-        let room = Arc::new(Semaphore::new(usize::try_from(options.buffer_bytes).unwrap_or(usize::MAX)));
+        let rules = options.over(transport.preferences());
+        let room = Arc::new(Semaphore::new(usize::try_from(rules.buffer_bytes).unwrap_or(usize::MAX)));
         let road = Road {
             transport,
-            options,
+            rules,
             topics: Topics::default(),
             flushing: AtomicUsize::new(0),
             hurry: Notify::new(),
@@ -156,7 +158,7 @@ impl Producer {
         let shared = &self.shared;
         let partition = shared.partition(&record).await?;
         let room = shared.room(&record).await?;
-        let deadline = Instant::now() + shared.road.options.delivery_timeout;
+        let deadline = Instant::now() + shared.road.rules.delivery_timeout;
         let (topic, bytes) = (record.topic.clone(), record.size());
         let record = shared.seal(record).await?;
         let (to, queued) = oneshot::channel();
@@ -174,7 +176,7 @@ impl Producer {
         let hurried = Hurried(road);
         road.hurry.notify_waiters();
         // Whoever has the whole buffer knows that nothing is in it; the semaphore is fair.
-        let all = self.shared.room.acquire_many(road.options.buffer_bytes).await;
+        let all = self.shared.room.acquire_many(road.rules.buffer_bytes).await;
         drop((all, hurried));
         road.take_unclaimed().map_or(Ok(()), Err)
     }
@@ -193,7 +195,7 @@ impl Producer {
 
 impl fmt::Debug for Producer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Producer").field("options", &self.shared.road.options).finish_non_exhaustive()
+        f.debug_struct("Producer").field("options", &self.shared.road.rules.options).finish_non_exhaustive()
     }
 }
 
@@ -284,25 +286,36 @@ struct Shared {
 
 impl Shared {
     async fn partition(&self, record: &ProducerRecord) -> Result<i32, SendError> {
-        let topics = &self.road.topics;
-        let known = topics.get(&*self.road.transport, &record.topic, &self.road.options).await.map_err(|source| {
+        let (topics, rules) = (&self.road.topics, &self.road.rules);
+        let known = topics.get(&*self.road.transport, &record.topic, rules).await.map_err(|source| {
             SendError::NotDelivered { topic: record.topic.clone(), partition: record.partition, source }
         })?;
-        let wanted = match (record.partition, self.road.options.partitioning) {
+        let wanted = match (record.partition, rules.options.partitioning) {
             (Some(partition), _) | (None, Partitioning::Fixed(partition)) => Some(partition),
             _ => None,
         };
         let chosen = match wanted {
             Some(partition) => known.partitions.contains(&partition).then_some(partition),
-            None => choose(&known, record, self.road.options.partitioning),
+            None => choose(&known, record, rules),
         };
         let (topic, count) = (record.topic.clone(), known.partitions.len());
         chosen.ok_or(SendError::NoSuchPartition { topic, partition: wanted.unwrap_or(0), count })
     }
 
     async fn room(&self, record: &ProducerRecord) -> Result<OwnedSemaphorePermit, SendError> {
-        let bytes = u32::try_from(record.size()).unwrap_or(u32::MAX).min(self.road.options.buffer_bytes);
-        self.room.clone().acquire_many_owned(bytes).await.map_err(|_| SendError::Closed)
+        let bytes = u32::try_from(record.size()).unwrap_or(u32::MAX).min(self.road.rules.buffer_bytes);
+        let room = self.room.clone().acquire_many_owned(bytes);
+        let room = match self.road.rules.max_block {
+            Some(time) => timeout(time, room).await.map_err(|_| self.full(record))?,
+            None => room.await,
+        };
+        room.map_err(|_| SendError::Closed)
+    }
+
+    fn full(&self, record: &ProducerRecord) -> SendError {
+        let message = "the buffer stayed full of records that the broker hasn't acknowledged".to_owned();
+        let source = TransportError::new(TransportErrorKind::TimedOut, message);
+        SendError::NotDelivered { topic: record.topic.clone(), partition: record.partition, source }
     }
 
     /// Encrypts; on a blocking thread when a secret has to become durable first.
@@ -353,12 +366,12 @@ impl Drop for Hurried<'_> {
     }
 }
 
-fn choose(known: &Known, record: &ProducerRecord, partitioning: Partitioning) -> Option<i32> {
-    match &record.key {
-        Some(key) if partitioning == Partitioning::ByPlaintextKey => {
-            known.partitions.get(partition_of(key, known.partitions.len())?).copied()
-        }
-        _ => known.sticky(record.size()),
+fn choose(known: &Known, record: &ProducerRecord, rules: &Rules) -> Option<i32> {
+    let by_key = rules.options.partitioning == Partitioning::ByPlaintextKey;
+    let key = record.key.as_ref().filter(|_| by_key);
+    match key.and_then(|key| (rules.partition_of)(key, known.partitions.len())) {
+        Some(place) => known.partitions.get(place).copied(),
+        None => known.sticky(record.size()),
     }
 }
 

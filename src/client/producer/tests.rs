@@ -3,6 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::client::partition_of;
 use crate::client::testing::{block_on, deserializers, root, secret, serializers, writer};
 use crate::keyring::{Keyring, Learned, Prepare, PrepareError, ProducerSecret};
 use crate::keys::{KeyIndex, Purpose};
@@ -198,6 +199,19 @@ fn a_full_buffer_holds_back_and_an_outage_ends_by_the_deadline() {
         assert!(matches!(first.await, Err(SendError::MayHaveArrived { .. })));
         let second = setup.producer.queue(large()).await.unwrap();
         assert!(matches!(second.await, Err(SendError::MayHaveArrived { .. })));
+    });
+}
+
+#[test]
+fn who_will_not_wait_for_the_buffer_is_told_that_nothing_was_sent() {
+    let options = ProducerOptions::new().buffer_bytes(0).max_block(Duration::from_millis(50));
+    let setup = setup(1, options);
+    setup.memory.set_faults(Faults::new().black_hole(Call::Produce, When::Always));
+    block_on(async {
+        let large = || ProducerRecord::new(TOPIC).value(vec![0; 60_000]);
+        let _first = setup.producer.queue(large()).await.unwrap();
+        let error = setup.producer.queue(large()).await.unwrap_err();
+        assert!(matches!(&error, SendError::NotDelivered { source, .. } if source.kind() == TimedOut), "{error}");
     });
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::ProducerOptions;
+use super::options::Rules;
 use crate::transport::{Transport, TransportError, TransportErrorKind};
 
 /// A topic's partitions, and where records without a key go.
@@ -44,14 +44,14 @@ impl Topics {
         &self,
         transport: &dyn Transport,
         topic: &Arc<str>,
-        options: &ProducerOptions,
+        rules: &Rules,
     ) -> Result<Arc<Known>, TransportError> {
         let cached = self.known().get(topic).cloned();
         let old = match cached {
             Some(known) if known.asked.elapsed() < FRESH => return Ok(known),
             cached => cached,
         };
-        match find(transport, topic, options).await {
+        match find(transport, topic, rules).await {
             Ok(partitions) => {
                 Ok(self.known().entry(topic.clone()).insert_entry(Arc::new(Known::new(partitions))).get().clone())
             }
@@ -71,12 +71,12 @@ impl Topics {
 }
 
 /// Asks for a topic's partitions until they are there.
-async fn find(transport: &dyn Transport, topic: &str, options: &ProducerOptions) -> Result<Vec<i32>, TransportError> {
-    let deadline = Instant::now() + options.delivery_timeout;
+async fn find(transport: &dyn Transport, topic: &str, rules: &Rules) -> Result<Vec<i32>, TransportError> {
+    let deadline = Instant::now() + rules.delivery_timeout;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        let within = options.request_timeout.min(left);
-        let error = match find_once(transport, topic, options, within).await {
+        let within = rules.request_timeout.min(left);
+        let error = match find_once(transport, topic, rules, within).await {
             Ok(Some(partitions)) => return Ok(partitions),
             // Created, and not known to every broker yet.
             Ok(None) => TransportError::new(TransportErrorKind::UnknownTopic, format!("there is no topic {topic:?}")),
@@ -93,13 +93,13 @@ async fn find(transport: &dyn Transport, topic: &str, options: &ProducerOptions)
 async fn find_once(
     transport: &dyn Transport,
     topic: &str,
-    options: &ProducerOptions,
+    rules: &Rules,
     within: Duration,
 ) -> Result<Option<Vec<i32>>, TransportError> {
     if let Some(partitions) = transport.partitions(topic, within).await?.filter(|partitions| !partitions.is_empty()) {
         return Ok(Some(partitions));
     }
-    let Some(count) = options.create_topics else {
+    let Some(count) = rules.options.create_topics else {
         return Err(TransportError::new(TransportErrorKind::UnknownTopic, format!("there is no topic {topic:?}")));
     };
     transport.create_topic(topic, count, within).await?;

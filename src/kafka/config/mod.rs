@@ -11,6 +11,7 @@ mod uses;
 use std::time::Duration;
 
 pub use settings::Settings;
+pub use uses::Said;
 
 use super::security::SecuritySettings;
 
@@ -39,6 +40,7 @@ pub struct Config {
 impl Config {
     /// A cluster that any of these addresses (`host:port`; the port is 9092 when it is left out) leads to, in the clear
     /// and without credentials.
+    #[doc(alias = "bootstrap_servers")]
     pub fn new<S: AsRef<str>>(bootstrap: impl IntoIterator<Item = S>) -> Self {
         Self {
             bootstrap: bootstrap.into_iter().filter_map(|address| with_port(address.as_ref())).collect(),
@@ -62,18 +64,21 @@ impl Config {
 
     /// Sets how long making a connection may take: name look-up, TCP, TLS, version negotiation and SASL together (4 s
     /// at first).
+    #[doc(alias = "socket_connection_setup_timeout_ms")]
     pub fn setup_timeout(mut self, time: Duration) -> Self {
         self.setup_timeout = time;
         self
     }
 
     /// Sets how long a request may take when the caller doesn't say (30 s at first).
+    #[doc(alias = "request_timeout_ms")]
     pub fn request_timeout(mut self, time: Duration) -> Self {
         self.request_timeout = time;
         self
     }
 
     /// Sets after how long metadata is asked for again without any error (5 min at first).
+    #[doc(alias = "metadata_max_age_ms")]
     pub fn metadata_max_age(mut self, age: Duration) -> Self {
         self.metadata_max_age = age;
         self
@@ -81,24 +86,29 @@ impl Config {
 
     /// Sets how long to wait before a connection or a look at the metadata is tried again: at first, and at most (50 ms
     /// and 1 s).
+    #[doc(alias = "reconnect_backoff_ms")]
+    #[doc(alias = "reconnect_backoff_max_ms")]
     pub fn backoff(mut self, first: Duration, most: Duration) -> Self {
         self.backoff = (first, most.max(first));
         self
     }
 
     /// Sets how long a connection may be idle before it is closed (9 min at first, a minute less than brokers do).
+    #[doc(alias = "connections_max_idle_ms")]
     pub fn idle_timeout(mut self, time: Duration) -> Self {
         self.idle_timeout = time;
         self
     }
 
     /// Sets how big an answer of a broker may be (100 MiB at first); bigger ones end the connection.
+    #[doc(alias = "receive_message_max_bytes")]
     pub fn max_frame_bytes(mut self, bytes: usize) -> Self {
         self.max_frame_bytes = bytes;
         self
     }
 
     /// Sets how big a batch may be that is sent (1 MiB at first, as in kafka-python).
+    #[doc(alias = "max_request_size")]
     pub fn max_request_bytes(mut self, bytes: usize) -> Self {
         self.max_request_bytes = bytes;
         self

@@ -102,6 +102,7 @@ impl Config {
     /// Sets whether a broker's certificate must name the host that we connect to (it must at first).
     ///
     /// Dangerous: without it, whoever has any certificate of an authority that is believed can take the broker's place.
+    #[doc(alias = "ssl_check_hostname")]
     pub fn danger_ssl_check_hostname(mut self, check: bool) -> Self {
         self.security.tls.check_hostname = check;
         self

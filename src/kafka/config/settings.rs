@@ -89,6 +89,21 @@ impl Settings {
         &self.warnings
     }
 
+    /// What only members of a group heed, and nobody does who reads without one: a warning for each. The group's name isn't
+    /// among them, since what a group committed can be read without being in it.
+    ///
+    /// ```
+    /// let settings = kafkacrypto::kafka::Settings::new([("group_id", "g"), ("session_timeout_ms", "6000")])?;
+    /// let warning = "the Kafka setting \"session_timeout_ms\" is ignored: only members of a group heed it";
+    /// assert_eq!(settings.without_group(), [warning]);
+    /// # Ok::<(), kafkacrypto::kafka::Error>(())
+    /// ```
+    pub fn without_group(&self) -> Vec<String> {
+        let of_groups = |name: &&&str| names::named(name).is_some_and(|known| known.used == Use::Group);
+        let names = self.values.keys().filter(of_groups);
+        names.map(|name| format!("the Kafka setting \"{name}\" is ignored: only members of a group heed it")).collect()
+    }
+
     /// How to reach the cluster.
     ///
     /// # Errors

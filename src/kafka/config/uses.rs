@@ -9,7 +9,54 @@ use crate::kafka::{
     ReaderConfig, Reset,
 };
 
+/// What was said to producers and consumers, as far as layers above have their own mind about it: `None` is "nothing".
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Said {
+    /// `partitioner`
+    pub partitioner: Option<Partitioner>,
+    /// `batch_size`
+    pub batch_size: Option<usize>,
+    /// `buffer_memory`
+    pub buffer_memory: Option<usize>,
+    /// `max_block_ms`
+    pub max_block: Option<Duration>,
+    /// `delivery_timeout_ms`
+    pub delivery_timeout: Option<Duration>,
+    /// `auto_offset_reset`
+    pub reset: Option<Reset>,
+    /// `fetch_max_bytes`
+    pub fetch_max_bytes: Option<usize>,
+    /// `max_poll_records`
+    pub max_poll_records: Option<usize>,
+}
+
 impl Settings {
+    /// What was said, where a layer above has to know whether it was.
+    ///
+    /// ```
+    /// use kafkacrypto::kafka::{Partitioner, Settings};
+    ///
+    /// let said = Settings::new([("partitioner", "consistent")])?.said()?;
+    /// assert_eq!((said.partitioner, said.batch_size), (Some(Partitioner::Librdkafka), None));
+    /// # Ok::<(), kafkacrypto::kafka::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A value that makes no sense.
+    pub fn said(&self) -> Result<Said, Error> {
+        Ok(Said {
+            partitioner: self.partitioner()?,
+            batch_size: self.number("batch_size")?,
+            buffer_memory: self.number("buffer_memory")?,
+            max_block: self.millis("max_block_ms")?,
+            delivery_timeout: self.millis("delivery_timeout_ms")?,
+            reset: self.reset()?,
+            fetch_max_bytes: self.number("fetch_max_bytes")?,
+            max_poll_records: self.number("max_poll_records")?,
+        })
+    }
+
     /// How to produce.
     ///
     /// ```
@@ -53,10 +100,15 @@ impl Settings {
         if let Some(requests) = self.number("max_in_flight_requests_per_connection")? {
             config = config.max_in_flight(requests);
         }
-        if let Some(partitioner) = self.parsed("partitioner", "murmur2 or consistent", partitioner)? {
+        if let Some(partitioner) = self.partitioner()? {
             config = config.partitioner(partitioner);
         }
         Ok(config)
+    }
+
+    fn partitioner(&self) -> Result<Option<Partitioner>, Error> {
+        let named = |text: &str| Partitioner::from_name(&text.to_ascii_lowercase());
+        self.parsed("partitioner", "murmur2 or consistent", named)
     }
 
     /// How to read, and in which group.
@@ -112,9 +164,25 @@ impl Settings {
         Ok(group)
     }
 
-    fn reader(&self) -> Result<ReaderConfig, Error> {
+    fn reset(&self) -> Result<Option<Reset>, Error> {
+        self.parsed("auto_offset_reset", "earliest, latest or none", reset)
+    }
+
+    /// How to read, whoever does.
+    ///
+    /// ```
+    /// use kafkacrypto::kafka::{Isolation, Settings};
+    ///
+    /// let settings = Settings::new([("isolation.level", "read_uncommitted")])?;
+    /// assert_eq!(settings.reader()?.isolation, Isolation::Uncommitted);
+    /// # Ok::<(), kafkacrypto::kafka::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A value that makes no sense.
+    pub fn reader(&self) -> Result<ReaderConfig, Error> {
         let mut config = ReaderConfig::default();
-        if let Some(reset) = self.parsed("auto_offset_reset", "earliest, latest or none", reset)? {
+        if let Some(reset) = self.reset()? {
             config = config.reset(reset);
         }
         if let Some(isolation) = self.parsed("isolation_level", "read_committed or read_uncommitted", isolation)? {
@@ -141,14 +209,6 @@ fn acks(text: &str) -> Option<Acks> {
 
 fn compression(text: &str) -> Option<Compression> {
     Compression::from_name(&text.to_ascii_lowercase())
-}
-
-fn partitioner(text: &str) -> Option<Partitioner> {
-    match text.to_ascii_lowercase().as_str() {
-        "murmur2" | "murmur2_random" | "default" => Some(Partitioner::Java),
-        "consistent" | "consistent_random" => Some(Partitioner::Librdkafka),
-        _ => None,
-    }
 }
 
 fn protocol(text: &str) -> Option<GroupProtocol> {

@@ -54,6 +54,8 @@ impl ConsumerConfig {
 
     /// Sets how often what was handed out is committed (`auto_commit_interval_ms`); `None`: only when the program says so
     /// (`enable_auto_commit`).
+    #[doc(alias = "enable_auto_commit")]
+    #[doc(alias = "auto_commit_interval_ms")]
     #[must_use]
     pub fn auto_commit(mut self, every: Option<Duration>) -> Self {
         self.auto_commit = every;

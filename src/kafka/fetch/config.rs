@@ -129,12 +129,14 @@ impl Default for ReaderConfig {
 
 impl ReaderConfig {
     /// Which records of transactions are seen.
+    #[doc(alias = "isolation_level")]
     pub fn isolation(mut self, isolation: Isolation) -> Self {
         self.isolation = isolation;
         self
     }
 
     /// What to do when the offset isn't there.
+    #[doc(alias = "auto_offset_reset")]
     pub fn reset(mut self, reset: Reset) -> Self {
         self.reset = reset;
         self
@@ -147,12 +149,14 @@ impl ReaderConfig {
     }
 
     /// Bytes that are read ahead. All Readers of a Client share at most [`CLIENT_BUFFER`] bytes.
+    #[doc(alias = "fetch_max_bytes")]
     pub fn buffer(mut self, bytes: usize) -> Self {
         self.buffer = bytes;
         self
     }
 
     /// Bytes of one partition in one answer.
+    #[doc(alias = "max_partition_fetch_bytes")]
     pub fn partition_bytes(mut self, bytes: usize) -> Self {
         self.partition_bytes = bytes;
         self

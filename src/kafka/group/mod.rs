@@ -60,6 +60,7 @@ pub enum GroupProtocol {
 impl GroupSettings {
     /// The group of this name (`group_id`), with the defaults of other clients: range, else round robin; 45 s session,
     /// 3 s heartbeat, 300 s between polls.
+    #[doc(alias = "group_id")]
     #[must_use]
     pub fn new(id: impl Into<String>) -> Self {
         Self {
@@ -81,6 +82,7 @@ impl GroupSettings {
 
     /// Static membership (`group_instance_id`, KIP-345): who comes back under this name within the session timeout finds
     /// its partitions as it left them, and nobody else moves.
+    #[doc(alias = "group_instance_id")]
     #[must_use]
     pub fn instance(mut self, name: impl Into<String>) -> Self {
         self.instance = Some(name.into());
@@ -89,6 +91,7 @@ impl GroupSettings {
 
     /// How to share out, by preference (`partition_assignment_strategy`); all members must have one in common. With
     /// [`Assignor::CooperativeSticky`] and nothing else, reading goes on while the group shares out.
+    #[doc(alias = "partition_assignment_strategy")]
     #[must_use]
     pub fn assignors(mut self, assignors: impl IntoIterator<Item = Assignor>) -> Self {
         self.assignors = assignors.into_iter().collect();
@@ -96,6 +99,7 @@ impl GroupSettings {
     }
 
     /// Who shares out (`group_protocol`).
+    #[doc(alias = "group_protocol")]
     #[must_use]
     pub fn protocol(mut self, protocol: GroupProtocol) -> Self {
         self.protocol = protocol;
@@ -103,6 +107,7 @@ impl GroupSettings {
     }
 
     /// How long the group waits for a sign of life (`session_timeout_ms`; with KIP-848 the broker's setting counts).
+    #[doc(alias = "session_timeout_ms")]
     #[must_use]
     pub fn session_timeout(mut self, timeout: Duration) -> Self {
         self.session = timeout;
@@ -110,6 +115,7 @@ impl GroupSettings {
     }
 
     /// How often we give one (`heartbeat_interval_ms`; with KIP-848 the broker's setting counts).
+    #[doc(alias = "heartbeat_interval_ms")]
     #[must_use]
     pub fn heartbeat_interval(mut self, interval: Duration) -> Self {
         self.heartbeat = interval;
@@ -117,6 +123,7 @@ impl GroupSettings {
     }
 
     /// How long a program may go without polling before its partitions go to others (`max_poll_interval_ms`).
+    #[doc(alias = "max_poll_interval_ms")]
     #[must_use]
     pub fn max_poll_interval(mut self, interval: Duration) -> Self {
         self.max_poll_interval = interval;

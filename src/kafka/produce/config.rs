@@ -74,6 +74,7 @@ impl ProducerConfig {
     /// A producer that isn't idempotent reports a batch whose answer was lost as failed, and
     /// [`Error::may_have_arrived`](crate::kafka::Error::may_have_arrived) says so; it sends again only what the broker
     /// refused. One batch of a partition is out at a time, so that the order stays.
+    #[doc(alias = "enable_idempotence")]
     pub fn idempotent(mut self, idempotent: bool) -> Self {
         self.idempotent = idempotent;
         self
@@ -88,12 +89,14 @@ impl ProducerConfig {
 
     /// Sets how long a record waits for others before its batch is sent (not at all at first). Even without waiting,
     /// records that come while requests are out share a batch.
+    #[doc(alias = "linger_ms")]
     pub fn linger(mut self, time: Duration) -> Self {
         self.linger = time;
         self
     }
 
     /// Sets how batches are compressed (not at all at first).
+    #[doc(alias = "compression_type")]
     pub fn compression(mut self, compression: Compression) -> Self {
         self.compression = compression;
         self
@@ -112,6 +115,7 @@ impl ProducerConfig {
     }
 
     /// Sets how long sending may wait for memory and metadata (60 s at first).
+    #[doc(alias = "max_block_ms")]
     pub fn max_block(mut self, time: Duration) -> Self {
         self.max_block = time;
         self
@@ -119,6 +123,7 @@ impl ProducerConfig {
 
     /// Sets after how long a record that wasn't acknowledged counts as failed (120 s at first). Until then it is tried
     /// again after every error that may pass.
+    #[doc(alias = "delivery_timeout_ms")]
     pub fn delivery_timeout(mut self, time: Duration) -> Self {
         self.delivery_timeout = time;
         self
@@ -132,6 +137,7 @@ impl ProducerConfig {
     }
 
     /// Sets how many requests to one broker may be out (5, which is the most).
+    #[doc(alias = "max_in_flight_requests_per_connection")]
     pub fn max_in_flight(mut self, requests: usize) -> Self {
         self.max_in_flight = requests.clamp(1, MOST_IN_FLIGHT);
         self

@@ -117,6 +117,8 @@ async fn a_certificate_that_is_not_good_is_told_why() {
     let Some(secured) = Secured::get() else { return };
     let told = refused(secured.tls("EXPIRED"), ErrorKind::Authentication).await;
     assert!(told.contains("it expired") && told.contains("renew it"), "{told}");
+    let told = refused(secured.tls("EARLY"), ErrorKind::Authentication).await;
+    assert!(told.contains("it is valid only in 7") && told.contains("set this machine's clock right"), "{told}");
     let wrong = secured.tls("SSL").ssl_cafile(secured.path("another-ca.pem"));
     let told = refused(wrong, ErrorKind::Authentication).await;
     assert!(told.contains("put the one that has into ssl_cafile"), "{told}");
@@ -379,5 +381,5 @@ fn the_page_about_settings_has_the_table_of_the_code() {
 }
 
 /// In the order of their ports, which begin at the fourth.
-const LISTENERS: [&str; 10] =
-    ["SSL", "SASL_SSL", "TLS12", "RSA", "RSA12", "MUTUAL", "MUTUAL12", "EXPIRED", "ELSEWHERE", "ADDRESS"];
+const LISTENERS: [&str; 11] =
+    ["SSL", "SASL_SSL", "TLS12", "RSA", "RSA12", "MUTUAL", "MUTUAL12", "EXPIRED", "ELSEWHERE", "ADDRESS", "EARLY"];

@@ -35,7 +35,7 @@ impl Broker {
         let script = Self::script()?;
         let mut broker = Self { script, port: 0, folder: super::folder(), listeners, settings: settings.to_owned() };
         let ports: &[u16] =
-            if broker.listeners.is_empty() { &[0, 1, 2] } else { &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12] };
+            if broker.listeners.is_empty() { &[0, 1, 2] } else { &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14] };
         let started = (0..3).any(|_| {
             broker.port = super::ports::free(ports);
             broker.run("start")
@@ -57,6 +57,11 @@ impl Broker {
     /// A port of it, by its distance from the first.
     pub fn port(&self, offset: u16) -> u16 {
         self.port + offset
+    }
+
+    /// The log of a partition on its disk: record batches as they were sent.
+    pub fn log(&self, topic: &str, partition: i32) -> PathBuf {
+        self.folder.path().join(format!("log/{topic}-{partition}/00000000000000000000.log"))
     }
 
     /// Kills it, as a crash would. [`restart`](Self::restart) brings the same data back.

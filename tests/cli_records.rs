@@ -248,6 +248,21 @@ fn kafka_is_used_as_with_kcat() {
     assert_eq!(grouped(&["-o", "beginning", "-c", "2"]), "1 2 ");
     assert_eq!(grouped(&["-e", "-u"]), "3 4 5 ");
     assert_eq!(grouped(&["-e", "-X", "auto.offset.reset=earliest"]), "");
+    let other = |offset: &str| {
+        let group = support::fresh("group");
+        let read = ["consume", "-n", path(&consumer), "-G", &group, &topic, "-f", "%s ", "-e", "-o", offset];
+        run(&read, b"")
+    };
+    assert_eq!(text(&other("s@0").stdout), "1 2 3 4 5 ");
+    assert_eq!(text(&other("s@99999999999999").stdout), "");
+    assert_eq!((text(&other("end").stdout), text(&other("stored").stdout)), (String::new(), String::new()));
+    let refused = other("error");
+    ended(&refused, 6);
+    assert!(text(&refused.stderr).contains("has committed no offset"), "{}", text(&refused.stderr));
+    assert_eq!(grouped(&["-e", "-o", "error"]), "");
+    for offset in ["2", "-2", "e@5"] {
+        ended(&other(offset), 2);
+    }
     let stored = place.consume(&consumer, &["-o", "stored", "-X", &format!("group.id={group}"), "-f", "%s "]);
     assert_eq!((stored.status.code(), text(&stored.stdout)), (Some(0), String::new()));
     let all = place.consume(&consumer, &["-o", "s@0", "-o", "e@99999999999999", "-f", "%s/%h "]);
@@ -258,6 +273,9 @@ fn kafka_is_used_as_with_kcat() {
     let listed = run(&["consume", "-L", "-b", &place.bootstrap, "-t", &topic, "-J"], b"");
     let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
     assert_eq!(listed["topics"][0]["partitions"][0]["partition"], 0);
+    let (id, name) = (&listed["brokers"][0]["id"], &listed["brokers"][0]["name"]);
+    let origin = serde_json::json!({"id": id, "name": format!("{}/{id}", name.as_str().unwrap())});
+    assert_eq!((&listed["originating_broker"], &listed["query"]["topic"]), (&origin, &Value::from(topic.as_str())));
     let listed = run(&["consume", "-L", "-b", &place.bootstrap], b"");
     assert!(text(&listed.stdout).contains(&format!("topic \"{topic}\" with 1 partitions")));
     let (first, end) = (format!("{topic}:0:0"), format!("{topic}:0:-1"));

@@ -29,7 +29,7 @@ mod security;
 pub use admin::{Broker, Cluster, Created, GroupInfo, NewTopic, PartitionInfo, Setting, TopicInfo};
 pub use cluster::Client;
 pub use config::{Config, Said, Settings};
-pub use consumer::{Consumer, ConsumerConfig, Rebalance, Subscription};
+pub use consumer::{Consumer, ConsumerConfig, Rebalance, Subscription, Unread};
 pub use error::{Error, ErrorKind};
 #[cfg(any(fuzzing, test))]
 pub use fetch::fuzz_fetch;

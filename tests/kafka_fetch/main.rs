@@ -1,6 +1,7 @@
 //! Reading with our own Kafka client, from real brokers, what confluent-kafka wrote.
 #![cfg(feature = "kafka")]
 
+mod near;
 mod one;
 #[path = "../support/mod.rs"]
 mod support;

@@ -112,21 +112,42 @@ pub(crate) enum Offset {
     Start(Start),
     /// Where the group left off.
     Stored,
+    /// Where the group left off, and nowhere else.
+    Error,
     /// Before the first record of this time or later.
     StopBefore(i64),
 }
 
-/// `beginning`, `end`, `stored`, an offset, `-N` from the end, `s@TIME` and `e@TIME` in milliseconds since 1970.
+/// `beginning`, `end`, `stored`, `error`, an offset, `-N` from the end, `s@TIME` and `e@TIME` in milliseconds since 1970.
 pub(crate) fn offset(text: &str) -> Result<Offset, String> {
     match (text, text.strip_prefix("e@")) {
         ("stored", _) => Ok(Offset::Stored),
+        ("error", _) => Ok(Offset::Error),
         (_, Some(time)) => time.parse().map(Offset::StopBefore).map_err(|_| unknown(text)),
         _ => start(text).map(Offset::Start),
     }
 }
 
+/// Whether these offsets can be obeyed: by a member of a group, or by who only knows one.
+pub(crate) fn possible(offsets: &[Offset], member: bool, names_group: bool) -> Result<(), &'static str> {
+    use Start::{Beginning, End, Time};
+    let of_member =
+        |offset: &Offset| matches!(offset, Offset::Start(Beginning | End | Time(_)) | Offset::Stored | Offset::Error);
+    match member {
+        true if !offsets.iter().all(of_member) => Err(
+            "a group goes on from what it has stored; where that is nothing, -o can say beginning, end, s@MILLISECONDS \
+             or error",
+        ),
+        false if offsets.contains(&Offset::Error) => Err("-o error is for groups: -G GROUP TOPIC…"),
+        false if offsets.contains(&Offset::Stored) && !names_group => {
+            Err("-o stored needs the group that stored it: -X group.id=GROUP")
+        }
+        _ => Ok(()),
+    }
+}
+
 fn unknown(text: &str) -> String {
-    let known = "beginning, end, stored, N, -N, s@MILLISECONDS or e@MILLISECONDS";
+    let known = "beginning, end, stored, error, N, -N, s@MILLISECONDS or e@MILLISECONDS";
     format!("`{}` is no offset; give {known}", text.escape_debug())
 }
 
@@ -230,8 +251,20 @@ mod tests {
         assert_eq!(start("5"), Ok(Start::Offset(5)));
         assert_eq!(start("s@1700000000000"), Ok(Start::Time(1_700_000_000_000)));
         assert_eq!(offset("stored"), Ok(Offset::Stored));
+        assert_eq!(offset("error"), Ok(Offset::Error));
         assert_eq!(offset("e@1700000000000"), Ok(Offset::StopBefore(1_700_000_000_000)));
         assert!(offset("soon").is_err() && offset("e@").unwrap_err().contains("e@MILLISECONDS"));
+    }
+
+    #[test]
+    fn a_group_goes_on_from_what_it_has_stored() {
+        let (all, one) =
+            ([Offset::Stored, Offset::Error, Offset::Start(Start::Time(7))], Offset::Start(Start::Tail(2)));
+        assert_eq!(possible(&all, true, false), Ok(()));
+        assert!(possible(&[one], true, false).is_err() && possible(&[Offset::StopBefore(7)], true, true).is_err());
+        assert_eq!(possible(&[one, Offset::StopBefore(7)], false, false), Ok(()));
+        assert!(possible(&all, false, true).unwrap_err().contains("-o error"));
+        assert!(possible(&[Offset::Stored], false, false).unwrap_err().contains("group.id"));
     }
 
     #[test]

@@ -15,6 +15,8 @@ use crate::kafka::{Client, Error};
 pub struct Cluster {
     /// Its ID.
     pub id: Option<String>,
+    /// `host:port` of the broker that says all this.
+    pub origin: String,
     /// The broker that is the controller, or passes requests on to it.
     pub controller: Option<i32>,
     /// The brokers, by ID.
@@ -102,6 +104,7 @@ impl From<&Metadata> for Cluster {
         };
         Self {
             id: metadata.cluster_id.clone(),
+            origin: metadata.origin.clone(),
             controller: metadata.controller,
             brokers: metadata.brokers.iter().map(broker).collect(),
             topics: metadata.topics.iter().filter_map(topic).collect(),

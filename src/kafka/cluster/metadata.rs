@@ -13,6 +13,8 @@ use crate::kafka::error::{Error, ErrorKind};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::kafka) struct Metadata {
     pub(in crate::kafka) cluster_id: Option<String>,
+    /// The address of who said it.
+    pub(in crate::kafka) origin: String,
     pub(in crate::kafka) controller: Option<i32>,
     pub(in crate::kafka) brokers: BTreeMap<i32, BrokerInfo>,
     /// Topics that were asked about and exist; topics that can't be seen have an error.
@@ -67,6 +69,7 @@ impl Metadata {
             (broker.node_id.0, BrokerInfo { address, rack: broker.rack.map(|rack| rack.to_string()) })
         });
         Self {
+            origin: String::new(),
             cluster_id: response.cluster_id.map(|id| id.to_string()),
             controller: Some(response.controller_id.0).filter(|id| *id >= 0),
             brokers: brokers.collect(),

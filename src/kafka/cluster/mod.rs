@@ -167,14 +167,8 @@ impl Client {
         R: Request + Send + Sync,
         R::Response: Throttled,
     {
-        let (peer, connection) = self.reach(to, lane, deadline).await?;
-        let version = connection.versions().pick::<R>()?;
-        let request = build(version);
-        let response = connection.request(&request, version, hold, deadline).await?;
-        if let Some(time) = response.quiet() {
-            peer.throttled(time);
-        }
-        Ok((response, version))
+        let there = self.reach(to, lane, deadline).await?;
+        exchange(&there, hold, deadline, build).await
     }
 
     /// One request that the broker doesn't answer: returns when it is written.
@@ -343,11 +337,12 @@ impl Client {
         let named = |name| MetadataRequestTopic::default().with_name(Some(TopicName(StrBytes::from_string(name))));
         let topics = topics.map(|names| names.into_iter().map(named).collect());
         let request = MetadataRequest::default().with_topics(topics).with_allow_auto_topic_creation(false);
-        let (response, _) = self.call(Target::Any, Lane::Main, deadline, |_| request).await?;
+        let there = self.reach(Target::Any, Lane::Main, deadline).await?;
+        let (response, _) = exchange(&there, Duration::ZERO, deadline, |_| request).await?;
         if response.error_code != 0 {
             return Err(Error::from_code(response.error_code, "can't read the metadata").unsent());
         }
-        let metadata = Metadata::new(response);
+        let metadata = Metadata { origin: there.0.address().to_owned(), ..Metadata::new(response) };
         self.0.controller.store(metadata.controller.unwrap_or(NOBODY), Ordering::Relaxed);
         self.0.peers.update(&metadata.brokers);
         Ok(metadata)
@@ -362,6 +357,26 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("config", self.config()).finish_non_exhaustive()
     }
+}
+
+/// One request over a connection: the answer, and its version.
+async fn exchange<R>(
+    (peer, connection): &(Arc<Peer>, Connection),
+    hold: Duration,
+    deadline: Instant,
+    build: impl FnOnce(i16) -> R + Send,
+) -> Result<(R::Response, i16), Error>
+where
+    R: Request + Send + Sync,
+    R::Response: Throttled,
+{
+    let version = connection.versions().pick::<R>()?;
+    let request = build(version);
+    let response = connection.request(&request, version, hold, deadline).await?;
+    if let Some(time) = response.quiet() {
+        peer.throttled(time);
+    }
+    Ok((response, version))
 }
 
 /// Which broker it was that the cluster told us of.

@@ -46,6 +46,10 @@ impl Peer {
         })
     }
 
+    pub(in crate::kafka) fn address(&self) -> &str {
+        &self.address
+    }
+
     /// A connection, within the deadline.
     pub(in crate::kafka) async fn connection(&self, lane: Lane, deadline: Instant) -> Result<Connection, Error> {
         self.be_quiet(deadline).await?;

@@ -27,6 +27,7 @@ use super::security::SecuritySettings;
 pub struct Config {
     bootstrap: Vec<String>,
     client_id: String,
+    client_rack: String,
     setup_timeout: Duration,
     request_timeout: Duration,
     metadata_max_age: Duration,
@@ -45,6 +46,7 @@ impl Config {
         Self {
             bootstrap: bootstrap.into_iter().filter_map(|address| with_port(address.as_ref())).collect(),
             client_id: "kafka-rust".to_owned(),
+            client_rack: String::new(),
             setup_timeout: Duration::from_secs(4),
             request_timeout: Duration::from_secs(30),
             metadata_max_age: Duration::from_secs(300),
@@ -59,6 +61,18 @@ impl Config {
     /// Sets the name that the brokers' logs and quotas know this client by.
     pub fn client_id(mut self, id: impl Into<String>) -> Self {
         self.client_id = id.into();
+        self
+    }
+
+    /// Sets where this client is, as brokers' `broker.rack` says it: brokers that choose by rack
+    /// (`replica.selector.class`) then have it read from a replica that is near (KIP-392; from leaders at first).
+    ///
+    /// ```
+    /// # use kafkacrypto::kafka::Config;
+    /// let config = Config::new(["broker.example:9092"]).client_rack("eu-central-1a");
+    /// ```
+    pub fn client_rack(mut self, rack: impl Into<String>) -> Self {
+        self.client_rack = rack.into();
         self
     }
 
@@ -125,6 +139,10 @@ impl Config {
 
     pub(in crate::kafka) fn name(&self) -> &str {
         &self.client_id
+    }
+
+    pub(in crate::kafka) fn rack(&self) -> &str {
+        &self.client_rack
     }
 
     pub(in crate::kafka) fn times(&self) -> Times {

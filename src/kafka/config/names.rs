@@ -82,6 +82,11 @@ pub(super) const NAMES: &[Name] = &[
     // reaching the cluster
     client("bootstrap_servers", "Config::new", "addresses, `host:port,…`; the port is 9092 when it is left out"),
     client("client_id", "Config::client_id", "the name in the brokers' logs and quotas"),
+    client(
+        "client_rack",
+        "Config::client_rack",
+        "where we are: brokers that choose by rack have us read from a replica there (the leader)",
+    ),
     client("request_timeout_ms", "Config::request_timeout", "how long a request may take (30000)"),
     client(
         "socket_connection_setup_timeout_ms",
@@ -224,7 +229,6 @@ pub(super) const NAMES: &[Name] = &[
     fixed("enable_incremental_fetch_sessions", &["true"], "fetch sessions are always incremental"),
     fixed("allow_auto_create_topics", &["false"], "no topic is created by asking for it"),
     ignored("consumer_timeout_ms", "each call says how long it may wait"),
-    ignored("client_rack", "records are read from the leader"),
     ignored("default_offset_commit_callback", "no text can be one; a commit returns its result"),
     ignored("key_serializer", "no text can be one; keys and values are bytes"),
     ignored("value_serializer", "no text can be one; keys and values are bytes"),

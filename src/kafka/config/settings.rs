@@ -128,6 +128,9 @@ impl Settings {
         if let Some(id) = self.text("client_id") {
             config = config.client_id(id);
         }
+        if let Some(rack) = self.text("client_rack") {
+            config = config.client_rack(rack);
+        }
         if let Some(bytes) = self.number("receive_message_max_bytes")? {
             config = config.max_frame_bytes(bytes);
         }

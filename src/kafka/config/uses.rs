@@ -6,7 +6,7 @@ use super::Settings;
 use crate::kafka::record::Compression;
 use crate::kafka::{
     Acks, Assignor, ConsumerConfig, Error, GroupProtocol, GroupSettings, Isolation, Partitioner, ProducerConfig,
-    ReaderConfig, Reset,
+    ReaderConfig, Reset, Unread,
 };
 
 /// What was said to producers and consumers, as far as layers above have their own mind about it: `None` is "nothing".
@@ -129,6 +129,9 @@ impl Settings {
             Some(id) => ConsumerConfig::in_group(self.group(id)?).auto_commit(self.auto_commit()?),
             None => ConsumerConfig::alone(),
         };
+        if self.reset()? == Some(Reset::Stop) {
+            config = config.unread(Unread::Refused);
+        }
         if let Some(most) = self.number("max_poll_records")? {
             config = config.max_poll_records(most);
         }

@@ -17,10 +17,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use errand::Errand;
-pub use options::ConsumerConfig;
+pub use options::{ConsumerConfig, Unread};
 pub use subscription::Subscription;
 
-use super::fetch::{Fetched, Most, OffsetAt, Reader, Reset, Standing, Start, TopicPartition};
+use super::error::escaped;
+use super::fetch::{Fetched, Most, Reader, Standing, Start, TopicPartition};
 use super::group::{Change, Committed, Member};
 use super::{Client, Error, ErrorKind};
 
@@ -175,7 +176,8 @@ impl Consumer {
     /// commits what is due; what takes longer than this call goes on with the next one.
     ///
     /// # Errors
-    /// What ends the membership: no right to the group, a wrong password, another member with our `group_instance_id`.
+    /// What ends the membership: no right to the group, a wrong password, another member with our `group_instance_id`; and
+    /// [`ErrorKind::OffsetOutOfRange`] for a partition whose start is [`Unread::Refused`].
     /// Trouble of single partitions is in their [`Fetched::error`].
     pub async fn poll(&mut self, wait: Duration) -> Result<Vec<Fetched>, Error> {
         self.poll_most(self.config.most, wait).await
@@ -410,23 +412,25 @@ impl Consumer {
             return Err(Error::new(ErrorKind::Config, "group_id is missing, and only groups have committed offsets"));
         };
         let (client, group, within) = (self.client.clone(), group.id().to_owned(), self.config.within);
-        let uncommitted = Start::At(match self.config.reader.reset {
-            Reset::Earliest => OffsetAt::Earliest,
-            _ => OffsetAt::Latest,
-        });
+        let unread = self.config.first();
         Ok(async move {
             let committed = match partitions.as_slice() {
                 [] => BTreeMap::new(),
                 _ => client.committed(&group, &partitions, within).await?,
             };
-            let start = |partition: &TopicPartition| match committed.get(partition) {
-                Some(Committed { offset, leader_epoch: Some(epoch), .. }) => {
-                    Start::Kept { offset: *offset, leader_epoch: *epoch }
+            let start = |partition: &TopicPartition| match (committed.get(partition), unread) {
+                (Some(Committed { offset, leader_epoch: Some(epoch), .. }), _) => {
+                    Ok(Start::Kept { offset: *offset, leader_epoch: *epoch })
                 }
-                Some(committed) => Start::Offset(committed.offset),
-                None => uncommitted,
+                (Some(committed), _) => Ok(Start::Offset(committed.offset)),
+                (None, Unread::At(at)) => Ok(Start::At(at)),
+                (None, Unread::Refused) => {
+                    let group = escaped(&group);
+                    let what = format!("the group \"{group}\" has committed no offset of {partition} to go on from");
+                    Err(Error::new(ErrorKind::OffsetOutOfRange, what))
+                }
             };
-            Ok(partitions.iter().map(|partition| (partition.clone(), start(partition))).collect())
+            partitions.iter().map(|partition| Ok((partition.clone(), start(partition)?))).collect()
         })
     }
 }

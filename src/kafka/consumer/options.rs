@@ -2,8 +2,17 @@
 
 use std::time::Duration;
 
-use crate::kafka::fetch::{Most, ReaderConfig};
+use crate::kafka::fetch::{Most, OffsetAt, ReaderConfig, Reset};
 use crate::kafka::group::GroupSettings;
+
+/// Where a partition starts of which its group has committed nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unread {
+    /// There.
+    At(OffsetAt),
+    /// Nowhere: that is an error of [`Consumer::poll`](super::Consumer::poll).
+    Refused,
+}
 
 /// How a [`Consumer`](super::Consumer) reads, and commits.
 ///
@@ -20,6 +29,7 @@ use crate::kafka::group::GroupSettings;
 pub struct ConsumerConfig {
     pub(super) group: Option<GroupSettings>,
     pub(super) reader: ReaderConfig,
+    unread: Option<Unread>,
     pub(super) auto_commit: Option<Duration>,
     pub(super) within: Duration,
     pub(super) most: Most,
@@ -38,17 +48,25 @@ impl ConsumerConfig {
         Self {
             group: None,
             reader: ReaderConfig::default(),
+            unread: None,
             auto_commit: None,
             within: Duration::from_secs(30),
             most: Most::default(),
         }
     }
 
-    /// Sets how records are read; its `reset` is also where partitions start of which the group has committed nothing
-    /// (`auto_offset_reset`; at the end, unless it says [`Reset::Earliest`](crate::kafka::Reset::Earliest)).
+    /// Sets how records are read; its `reset` is also where partitions start of which the group has committed nothing, if
+    /// [`unread`](Self::unread) isn't set (at the end, unless it says [`Reset::Earliest`]).
     #[must_use]
     pub fn reader(mut self, reader: ReaderConfig) -> Self {
         self.reader = reader;
+        self
+    }
+
+    /// Sets where partitions start of which the group has committed nothing (`auto_offset_reset`).
+    #[must_use]
+    pub fn unread(mut self, start: Unread) -> Self {
+        self.unread = Some(start);
         self
     }
 
@@ -75,6 +93,13 @@ impl ConsumerConfig {
     pub fn max_poll_records(mut self, records: usize) -> Self {
         self.most.records = records;
         self
+    }
+
+    pub(super) fn first(&self) -> Unread {
+        self.unread.unwrap_or(Unread::At(match self.reader.reset {
+            Reset::Earliest => OffsetAt::Earliest,
+            Reset::Latest | Reset::Stop => OffsetAt::Latest,
+        }))
     }
 
     /// The group.

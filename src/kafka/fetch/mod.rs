@@ -8,8 +8,8 @@
 //!
 //! It owns the bytes of fetch and offset requests and of their answers; batches are the room `record`'s.
 //!
-//! Records are read from leaders: no rack is named, so no broker suggests a follower (one that did would be obeyed). A log
-//! that was cut by an unclean election is noticed by the broker itself, which is told the epoch of the record before each
+//! Records are read from leaders, or from the replica that a leader names for our rack (KIP-392): for five minutes, and not
+//! when that one fails or hasn't the offset. A log that was cut by an unclean election is noticed by the broker itself, which is told the epoch of the record before each
 //! offset (KIP-320, as followers do it); no request of its own is needed for that.
 
 mod config;

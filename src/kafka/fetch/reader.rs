@@ -89,6 +89,8 @@ pub struct Standing {
     pub leader_epoch: Option<i32>,
     /// Where the partition ended when a broker last said so.
     pub end: Option<i64>,
+    /// The broker that it is read from, where that is known.
+    pub broker: Option<i32>,
     /// Whether it is paused.
     pub paused: bool,
     /// Whether it stands still after an error, until it is sought or assigned again.
@@ -189,9 +191,10 @@ impl Reader {
     /// Where it stands in a partition, if it follows it.
     pub fn standing(&self, partition: &TopicPartition) -> Option<Standing> {
         let place = self.places.get(partition)?;
-        let end = self.hub.with(|core| core.end(self.id, partition)).or(place.end);
+        let (end, broker) = self.hub.with(|core| (core.end(self.id, partition), core.source(partition)));
+        let end = end.or(place.end);
         let leader_epoch = (place.epoch >= 0).then_some(place.epoch);
-        Some(Standing { next: place.next, leader_epoch, end, paused: place.paused, stopped: place.stopped })
+        Some(Standing { next: place.next, leader_epoch, end, broker, paused: place.paused, stopped: place.stopped })
     }
 
     /// Where it stands in all partitions.

@@ -22,7 +22,7 @@ pub(crate) async fn list(node: &NodeArgs, topics: &[String], json: bool) -> Resu
     if let Some(missing) = missing {
         return Err(Failure::new(Failure::BROKER, format!("there is no topic {missing:?} that this user may see")));
     }
-    if json { output::line(&object(&cluster).to_string()) } else { output::bytes(text(&cluster).as_bytes()) }
+    if json { output::line(&object(&cluster, topics).to_string()) } else { output::bytes(text(&cluster).as_bytes()) }
 }
 
 /// The offset of the first record of a time or later, for each partition that is named.
@@ -77,7 +77,7 @@ fn listed(ids: &[i32]) -> String {
 }
 
 /// The names that kcat uses.
-fn object(cluster: &Cluster) -> Value {
+fn object(cluster: &Cluster, asked: &[String]) -> Value {
     let ids = |ids: &[i32]| -> Value { ids.iter().map(|id| json!({"id": id})).collect() };
     let partition = |partition: &PartitionInfo| {
         json!({"partition": partition.number, "leader": partition.leader.unwrap_or(-1),
@@ -90,7 +90,11 @@ fn object(cluster: &Cluster) -> Value {
     let brokers: Value =
         cluster.brokers.iter().map(|broker| json!({"id": broker.id, "name": broker.address})).collect();
     let topics: Value = cluster.topics.iter().map(topic).collect();
-    json!({"cluster": cluster.id, "controllerid": cluster.controller.unwrap_or(-1), "brokers": brokers, "topics": topics})
+    let origin = cluster.brokers.iter().find(|broker| broker.address == cluster.origin).map(|broker| broker.id);
+    let name = origin.map_or("bootstrap".to_owned(), |id| id.to_string());
+    let origin = json!({"id": origin.unwrap_or(-1), "name": format!("{}/{name}", cluster.origin)});
+    let query = if asked.is_empty() { "*".to_owned() } else { asked.join(",") };
+    json!({"cluster": cluster.id, "originating_broker": origin, "query": {"topic": query}, "controllerid": cluster.controller.unwrap_or(-1), "brokers": brokers, "topics": topics})
 }
 
 const QUERY: Duration = Duration::from_secs(10);

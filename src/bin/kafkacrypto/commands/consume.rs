@@ -43,8 +43,8 @@ pub(crate) struct ConsumeArgs {
     #[arg(short, long, value_parser = clap::value_parser!(i32).range(0..))]
     partition: Option<i32>,
     /// Where to start: beginning, end, stored (by the group of -X group.id=GROUP), an offset N, -N from
-    /// the end, or s@MILLISECONDS since 1970; and e@MILLISECONDS: where to stop [default: beginning; with -G only
-    /// beginning or end, where the group has stored nothing]
+    /// the end, or s@MILLISECONDS since 1970; and e@MILLISECONDS: where to stop [default: beginning]. With -G, what to do where the
+    /// group has stored nothing: beginning, end, s@MILLISECONDS or error [default: end]
     #[arg(short, long, allow_hyphen_values = true, value_parser = kcat::offset)]
     offset: Vec<Offset>,
     /// Stop after so many records
@@ -95,9 +95,7 @@ pub(crate) fn run(args: ConsumeArgs) -> Result<(), Failure> {
 
 async fn consume(args: ConsumeArgs) -> Result<(), Failure> {
     let topics = args.wanted()?;
-    if args.group.is_none() && args.offset.contains(&Offset::Stored) && !args.node.names_group() {
-        return Err(Failure::usage("-o stored needs the group that stored it: -X group.id=GROUP"));
-    }
+    kcat::possible(&args.offset, args.group.is_some(), args.node.names_group()).map_err(Failure::usage)?;
     let opened = args.node.open_with(&args.settings()).await?;
     let mut not_allowed = None;
     for topic in topics.iter().filter(|topic| !topic.starts_with('^')) {
@@ -149,7 +147,10 @@ impl Source {
     #[cfg(feature = "kafka")]
     fn group(args: &ConsumeArgs, topics: &[String], opened: &Opened) -> Result<Self, Failure> {
         let Some(cluster) = &opened.cluster else { return Err(Failure::usage("-G needs a Kafka cluster")) };
-        let config = cluster.settings.consumer().map_err(Failure::configuration)?;
+        let mut config = cluster.settings.consumer().map_err(Failure::configuration)?;
+        if let Some(time) = args.since() {
+            config = config.unread(kafka::Unread::At(kafka::OffsetAt::Time(time)));
+        }
         let subscription = kafka::Subscription::topics(topics).map_err(Failure::usage)?;
         let mut consumer = GroupConsumer::of(&opened.node, &cluster.client, config, subscription)?;
         if let Some(wait) = args.wait() {
@@ -210,10 +211,20 @@ impl ConsumeArgs {
             match offset {
                 Offset::Start(Start::Beginning) => settings.push(("auto_offset_reset", "earliest")),
                 Offset::Start(Start::End) => settings.push(("auto_offset_reset", "latest")),
+                Offset::Error => settings.push(("auto_offset_reset", "none")),
                 _ => {}
             }
         }
         settings
+    }
+
+    /// With -G: the time from which to read what the group has stored nothing of.
+    #[cfg(feature = "kafka")]
+    fn since(&self) -> Option<i64> {
+        self.offset.iter().find_map(|offset| match offset {
+            Offset::Start(Start::Time(time)) => Some(*time),
+            _ => None,
+        })
     }
 
     fn wait(&self) -> Option<Duration> {
@@ -234,7 +245,7 @@ impl ConsumeArgs {
                         options = options.partition_from(partition, Start::Offset(stored));
                     }
                 }
-                Offset::Start(_) => {}
+                Offset::Start(_) | Offset::Error => {}
             }
         }
         if let Some(partition) = self.partition {

@@ -147,6 +147,9 @@ impl Core {
         let end = if isolation == Isolation::Committed && part.stable >= 0 { part.stable } else { part.high_watermark };
         if let Some(replica) = part.replica {
             self.read_from(now, partition, replica);
+            if part.records.is_empty() {
+                return self.ask_there(waiting, partition);
+            }
         }
         let ahead = look_ahead(&part.records, sent.offset);
         let chunk = Chunk {
@@ -339,6 +342,18 @@ impl Core {
         if let Some(part) = part {
             part.replica = Some((replica, now.saturating_add(REPLICA_LEASE)));
         }
+    }
+
+    /// The answer was where to ask: who waited for one still does.
+    fn ask_there(&mut self, waiting: &[ReaderId], partition: &TopicPartition) -> Option<()> {
+        for reader in waiting {
+            let Some(slot) = self.slot(*reader, partition) else { continue };
+            slot.fine();
+            if slot.need != Need::No {
+                slot.need = Need::Wanted;
+            }
+        }
+        Some(())
     }
 
     fn not_from_a_replica(&mut self, partition: &TopicPartition) {

@@ -266,6 +266,12 @@ impl Core {
         self.readers.get(&reader)?.slots.get(partition)?.end
     }
 
+    /// The broker that a partition is read from.
+    pub(super) fn source(&self, partition: &TopicPartition) -> Option<i32> {
+        let part = self.topics.get(&partition.topic)?.parts.get(&partition.partition)?;
+        part.replica.map(|(replica, _)| replica).or(part.leader)
+    }
+
     /// Bytes that wait for Readers, or were taken and aren't released.
     #[cfg(any(fuzzing, test))]
     pub(super) fn buffered(&self) -> usize {

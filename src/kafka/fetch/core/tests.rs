@@ -49,6 +49,57 @@ fn all_partitions_are_one_request_and_the_first_is_answered_at_once() {
     assert_eq!((ask.kind, ask.wait, ask.send.len()), (Kind::Poll, LIMITS.poll_wait, 0), "nothing is sent twice");
 }
 
+/// What the replica 7 is asked, after the leader 0 named it for partition 0.
+fn at_a_replica() -> (World, ReaderId, AskId, Ask) {
+    let (mut world, reader) = quiet();
+    let (id, ask) = world.asks.remove(0);
+    let answer = |topic: TopicId| Reply { session: 1, parts: vec![named(topic, 0, Some(7))], ..Reply::default() };
+    world.core.answer(world.now, id, Ok(answer(ask.send[0].1.topic_id)));
+    world.turn();
+    let at = world.asks.iter().position(|(_, ask)| ask.broker == 7).expect("the replica is asked");
+    let (id, ask) = world.asks.remove(at);
+    (world, reader, id, ask)
+}
+
+/// An empty answer for a partition.
+fn named(topic: TopicId, error: i16, replica: Option<i32>) -> ReplyPart {
+    let (topic, records) = (Named::Id(topic), bytes::Bytes::new());
+    let (diverging, leader, aborted) = (None, None, Vec::new());
+    ReplyPart {
+        topic,
+        partition: 0,
+        error,
+        high_watermark: -1,
+        stable: -1,
+        diverging,
+        leader,
+        replica,
+        aborted,
+        records,
+    }
+}
+
+#[test]
+fn a_leader_sends_us_to_a_replica_and_the_answer_is_still_waited_for() {
+    let (world, reader, _, ask) = at_a_replica();
+    assert_eq!((ask.send.len(), &ask.send[0].0, ask.wait), (1, &partition(0), Duration::ZERO));
+    assert!(!world.core.is_settled(reader));
+    assert_eq!(world.core.source(&partition(0)), Some(7));
+}
+
+#[test]
+fn a_replica_that_has_not_the_offset_or_fails_is_left_for_the_leader() {
+    let out_of_range = |topic| Ok(Reply { session: 2, parts: vec![named(topic, 1, None)], ..Reply::default() });
+    let gone = |_| Err(crate::kafka::Error::new(crate::kafka::ErrorKind::Disconnected, "gone"));
+    for answer in [&out_of_range as &dyn Fn(TopicId) -> Result<Reply, crate::kafka::Error>, &gone] {
+        let (mut world, _, id, ask) = at_a_replica();
+        world.core.answer(world.now, id, answer(ask.send[0].1.topic_id));
+        world.turn();
+        assert_ne!(world.core.source(&partition(0)), Some(7));
+        assert!(world.asks.iter().all(|(_, ask)| ask.broker != 7 || ask.kind == Kind::Close));
+    }
+}
+
 #[test]
 fn a_reader_that_joins_is_served_at_once_and_then_by_the_poll() {
     let (mut world, _) = quiet();

@@ -257,6 +257,7 @@ impl Transport for Kafka {
 }
 
 impl InLine for Kafka {
+    #[expect(clippy::async_yields_async, reason = "to be in line is one wait, the receipt another")]
     fn queue<'a>(
         &'a self,
         topic: &'a str,

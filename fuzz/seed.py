@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the inputs that the corpora start from: the vectors in tests/vectors, and short programs for the targets that sign.
 
-    fuzz/seed.py FOLDER [certificates | programs | files | batches | fetches | produces | answers]…    one folder for each target under FOLDER
+    fuzz/seed.py FOLDER [certificates | programs | files | batches | fetches | produces | groups | answers]…    one folder for each target under FOLDER
 
 What a program means is said in src/fuzz/program.rs. Afterwards `fuzz/campaign` finds the rest."""
 
@@ -215,9 +215,25 @@ def produces():
         put("kafka_produce", bytes([kind]) + digest)
 
 
+def groups():
+    """Events for a member of each kind, and what members write; what they mean is in src/kafka/group/fuzz.rs."""
+    usual = [0, 0, 0, 2, 2, 3, 3, 4, 5, 6, 7, 8, 9]
+    for kind in range(3):
+        for n in range(6):
+            digest = b"".join(hashlib.sha256(b"group" + bytes([kind, n, m])).digest() for m in range(2 + n))
+            events = zip(digest[::2], digest[1::2])
+            put("kafka_groups", bytes([kind]) + bytes(x for event, value in events for x in (usual[event % 13], value)))
+    topics, owned = b"\0\0\0\2\0\1x\0\1y", b"\0\0\0\1\0\1x\0\0\0\1\0\0\0\0"
+    new = b"\0\3" + topics + b"\0\0\0\4\0\0\0\5" + owned + b"\0\0\0\5\xff\xff"
+    old = b"\0\0\0\0\0\1\0\1x\xff\xff\xff\xff"
+    put("kafka_groups", b"\3" + b"".join(bytes([len(one)]) + one for one in (new, old, new)))
+    put("kafka_groups", b"\3\0\1" + owned + b"\xff\xff\xff\xff")
+    put("kafka_groups", b"\3\6\0\3\x7f\xff\xff\xff")  # a count that can't be
+
+
 PARTS = {
     "certificates": certificates, "programs": programs, "files": files, "batches": batches, "fetches": fetches, "produces": produces,
-    "answers": answers,
+    "groups": groups, "answers": answers,
 }
 for part in sys.argv[2:] or PARTS:
     PARTS[part]()

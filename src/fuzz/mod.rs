@@ -22,6 +22,8 @@ pub use crate::kafka::fuzz::{kafka_connection, kafka_responses};
 #[cfg(feature = "kafka")]
 pub use crate::kafka::fuzz_fetch as kafka_fetch;
 #[cfg(feature = "kafka")]
+pub use crate::kafka::fuzz_groups as kafka_groups;
+#[cfg(feature = "kafka")]
 pub use crate::kafka::fuzz_produce as kafka_produce;
 #[cfg(feature = "kafka")]
 pub use batches::batches;

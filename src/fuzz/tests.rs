@@ -14,6 +14,8 @@ const TARGETS: &[(&str, Body)] = &[
     #[cfg(feature = "kafka")]
     ("kafka_fetch", super::kafka_fetch),
     #[cfg(feature = "kafka")]
+    ("kafka_groups", super::kafka_groups),
+    #[cfg(feature = "kafka")]
     ("kafka_produce", super::kafka_produce),
     #[cfg(feature = "kafka")]
     ("kafka_responses", super::kafka_responses),

@@ -37,6 +37,8 @@ pub use fetch::{
     CLIENT_BUFFER, Corrupt, FetchError, Fetched, Isolation, Most, OffsetAt, Reader, ReaderConfig, Reset, Skipped,
     Standing, Start, TopicPartition,
 };
+#[cfg(any(fuzzing, test))]
+pub use group::fuzz_groups;
 pub use group::{Assignor, Committed, GroupProtocol, GroupSettings};
 #[cfg(any(fuzzing, test))]
 pub use produce::fuzz_produce;

@@ -10,6 +10,8 @@
 
 mod assignor;
 mod classic;
+#[cfg(any(fuzzing, test))]
+mod fuzz;
 mod hand;
 mod member;
 mod modern;
@@ -21,6 +23,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use assignor::Assignor;
+#[cfg(any(fuzzing, test))]
+pub use fuzz::fuzz_groups;
 pub(in crate::kafka) use hand::Change;
 pub(in crate::kafka) use member::{Identity, Member};
 pub use offsets::Committed;

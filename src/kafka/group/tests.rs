@@ -445,6 +445,16 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    /// The fuzzer's model of one member, and of what members write, with anything in any order.
+    #[test]
+    fn whatever_happens_in_whatever_order(kind in 0..4_u8, program in prop::collection::vec(any::<u8>(), 0..160)) {
+        super::fuzz_groups(&[&[kind][..], &program].concat());
+    }
+}
+
 // ---- KIP-848
 
 fn beat(step: Step<Beat>) -> Beat {
@@ -513,6 +523,26 @@ fn what_the_coordinator_may_have_missed_is_said_again() {
     let Step::Wait(until) = member.step(now) else { panic!() };
     let again = beat(member.step(until));
     assert_eq!((again.topics, again.owned), (news.topics, Some(partitions(&[0, 1]))));
+    member.answer(beaten(1, None), until);
+    assert!(matches!(member.step(until), Step::Wait(_)), "that was all");
+}
+
+/// An assignment whose answer got lost comes again only to who says everything at once: also when the program is slow.
+#[test]
+fn a_lost_answer_is_asked_for_with_everything_once_the_program_is_done() {
+    let (mut member, now) = joined();
+    let later = now + Duration::from_secs(5);
+    beat(member.step(later));
+    member.answer(beaten(2, Some(&[1])), later);
+    assert_eq!(member.step(later), Step::Tell(Change::Revoked(partitions(&[0]))));
+    let later = later + Duration::from_secs(5);
+    let meanwhile = beat(member.step(later));
+    assert_eq!((meanwhile.topics, meanwhile.owned), (None, None));
+    member.answer(Err(Refusal::Silence), later);
+    member.hand().told();
+    let Step::Wait(until) = member.step(later) else { panic!() };
+    let all = beat(member.step(until));
+    assert_eq!((all.topics, all.owned), (Some([Arc::from("x")].into()), Some(partitions(&[1]))));
 }
 
 #[test]

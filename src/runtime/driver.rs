@@ -127,7 +127,7 @@ impl Driver {
     /// A key message that arrives twice does no harm, so what may have failed is sent again for a while.
     async fn send(&self, draft: &Draft) -> Result<(), TransportError> {
         let end = tokio::time::Instant::now() + SEND_WITHIN;
-        let mut pause = Duration::from_millis(50);
+        let mut pause = Duration::from_millis(5);
         loop {
             let now = self.machine.now().wall.as_millis();
             let record = Outgoing::new(Some(draft.key.clone()), Some(draft.value.clone())).at(now);

@@ -252,7 +252,7 @@ const MAX_BYTES: i32 = 1 << 20;
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// How long a partition that failed is left alone, at first.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 
 /// How long at most.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);

@@ -429,7 +429,7 @@ const SESSION_TOPIC_ID: i16 = 106;
 
 /// How long partitions that had nothing aren't asked again while the poll is out.
 const FIRST_QUICK: Duration = Duration::from_millis(1);
-const LAST_QUICK: Duration = Duration::from_millis(20);
+const LAST_QUICK: Duration = Duration::from_millis(4);
 /// How long a broker's word that a replica is nearer holds.
 const REPLICA_LEASE: Duration = Duration::from_secs(300);
 const LONGEST_THROTTLE: Duration = Duration::from_secs(60);

@@ -499,9 +499,14 @@ mod tests {
         assert!(error(ErrorKind::Disconnected).may_have_arrived());
         assert!(error(ErrorKind::TimedOut).may_have_arrived());
         assert_eq!(error(ErrorKind::Unreachable).kind(), Kind::Unreachable);
-        let never_sent = Error::new(ErrorKind::TimedOut, "x").unsent();
-        assert_eq!(changed("can't", never_sent).kind(), Kind::Unreachable);
         assert_eq!(failed("can't", Error::from_code(17, "x")).kind(), Kind::Unsupported);
         assert_eq!(failed("can't", Error::from_code(19, "x")).kind(), Kind::Other);
+    }
+
+    #[tokio::test]
+    async fn what_was_never_sent_is_not_in_doubt() {
+        let nobody = Kafka::lazy(Config::new(["127.0.0.1:1"])).unwrap();
+        let error = nobody.produce("lab", 0, vec![Outgoing::default()], Duration::from_secs(2)).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Unreachable, "{error}");
     }
 }

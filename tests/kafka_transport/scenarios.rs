@@ -151,7 +151,10 @@ pub async fn a_broker_that_comes_back_is_used_again<W: Way>() {
 pub async fn a_broker_is_killed_and_started_again<W: Way>() {
     let Some(mut broker) = support::Broker::start() else { return };
     let (kafka, topic) = (connect::<W>(&broker.bootstrap()).await, support::fresh("killed"));
-    kafka.create_topic(&topic, 1, LONG).await.unwrap();
+    // A broker that has just started may be slow to say that it has made one.
+    while let Err(error) = kafka.create_topic(&topic, 1, LONG).await {
+        assert!(error.may_have_arrived(), "{error}");
+    }
     let (writer, name) = (kafka.clone(), topic.clone());
     let writing = tokio::spawn(async move {
         let (mut acknowledged, mut unsure) = (Vec::new(), 0);

@@ -8,7 +8,10 @@ mod tool;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
+use getrandom::SysRng;
+use getrandom::rand_core::UnwrapErr;
 use kafkacrypto::provision::NodeRole;
+use kafkacrypto::runtime::{NodeFiles, OpenOptions};
 use serde_json::Value;
 use tool::{PATIENCE, Place, Running, ended, objects, path, run, run_command, text, tool};
 
@@ -114,15 +117,23 @@ fn lines_of_a_file_are_records_and_the_linger_ends() {
     let (producer, consumer) = (place.producer(), place.consumer());
     let (file, topic) = (place.fleet.folder().join("lines"), place.topic());
     std::fs::write(&file, "one\ntwo\nthree").unwrap();
-    let start = ["produce", "-n", path(&producer), "-t", &topic, "--linger", "8", "-l", path(&file), "-c", "2"];
-    let mut running = Running::start(&start);
+    let produce = |linger, more: &[&str]| {
+        let start = ["produce", "-n", path(&producer), "-t", &topic, "-l", path(&file), "--linger", linger];
+        Running::start(&[&start, more].concat())
+    };
+    let mut running = produce("600", &["-c", "2"]);
     let said = running.expect("delivered");
-    assert!(said.starts_with("2 records delivered") && said.contains("for 8 s"), "{said}");
+    assert!(said.starts_with("2 records delivered") && said.contains("for 600 s"), "{said}");
     let output = place.consume(&consumer, &[]);
     ended(&output, 0);
     assert_eq!(output.stdout, b"one\ntwo\n");
     running.expect("gave node");
+    running.signal("-INT");
     running.expect("answered");
+    assert_eq!(running.code(), 0);
+
+    let mut running = produce("1", &[]);
+    assert!(running.expect("delivered").starts_with("3 records delivered"));
     assert_eq!(running.code(), 0);
 }
 
@@ -226,8 +237,7 @@ fn bad_arguments_and_files_are_told_apart() {
     assert!(text(&output.stderr).contains("provision the node first"));
     std::fs::write(&missing, "node_id = what").unwrap();
     ended(&run(&["serve", "-n", path(&missing)], b""), 5);
-    let held = Running::start(&["serve", "-n", path(&consumer)]);
-    std::thread::sleep(Duration::from_secs(2));
+    let held = NodeFiles::open(&consumer, OpenOptions::default(), &mut UnwrapErr(SysRng)).unwrap();
     ended(&run(&["consume", "-n", path(&consumer), "-t", "t"], b""), 5);
     drop(held);
 }
@@ -282,7 +292,7 @@ fn kafka_is_used_as_with_kcat() {
     let asked = run(&["consume", "-Q", "-b", &place.bootstrap, "-t", &first, "-t", &end], b"");
     assert_eq!(text(&asked.stdout), format!("{topic} [0] offset 0\n{topic} [0] offset 5\n"));
 
-    ended(&run(&["consume", "-L", "-b", &place.bootstrap, "-X", "security.protocol=SSL"], b""), 6);
+    ended(&run(&["consume", "-L", "-b", &place.bootstrap, "-X", "security.protocol=SSL"], b""), 5);
     ended(&run(&["consume", "-L", "-b", &place.bootstrap, "-X", "security.protocol"], b""), 2);
     ended(&run(&["consume", "-n", path(&consumer), "-G", &group], b""), 2);
     ended(&run(&["produce", "-n", path(&producer), "-t", &topic, "-z", "brotli"], b"x\n"), 5);

@@ -10,11 +10,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kafkacrypto::kafka::{
-    Assignor, Client, Committed, Config, Consumer, ConsumerConfig, GroupProtocol, GroupSettings, NewTopic,
-    ReaderConfig, Rebalance, Reset, Subscription, TopicPartition,
+    Assignor, Client, Committed, Config, Consumer, ConsumerConfig, GroupProtocol, GroupSettings, NewTopic, Producer,
+    ProducerConfig, ProducerRecord, ReaderConfig, Rebalance, Reset, Subscription, TopicPartition,
 };
 use serde_json::Value;
 use tokio::task::JoinHandle;
+
+/// Longer than anything takes that works.
+const LONG: Duration = Duration::from_secs(120);
+/// Records of the tests with members of ours alone.
+const WRITTEN: usize = 400;
 
 /// What a member has, and has read.
 #[derive(Default)]
@@ -43,6 +48,8 @@ impl Shared {
 struct Other {
     child: Child,
     seen: Shared,
+    /// Takes what it prints, to the end.
+    reading: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Other {
@@ -50,33 +57,36 @@ impl Other {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let seen = Shared::default();
         let (lines, shared) = (BufReader::new(child.stdout.take().unwrap()).lines(), seen.clone());
-        std::thread::spawn(move || {
+        let reading = std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 let Ok(event) = serde_json::from_str::<Value>(&line) else { continue };
                 shared.with(|seen| take(seen, &event));
             }
         });
-        Self { child, seen }
+        Self { child, seen, reading: Some(reading) }
     }
 
     /// Ends its standard input and asks it to end, and waits.
     fn leave(mut self) -> Shared {
         drop(self.child.stdin.take());
         let _ = Command::new("kill").arg(self.child.id().to_string()).stderr(Stdio::null()).status();
-        self.child.wait().unwrap();
-        self.seen.clone()
+        self.ended()
     }
 
     fn finish(mut self) -> Shared {
         drop(self.child.stdin.take());
-        self.child.wait().unwrap();
-        std::thread::sleep(Duration::from_millis(100));
-        self.seen.clone()
+        self.ended()
     }
 
     fn die(mut self) -> Shared {
         self.child.kill().unwrap();
+        self.ended()
+    }
+
+    /// All that it has said.
+    fn ended(&mut self) -> Shared {
         self.child.wait().unwrap();
+        self.reading.take().unwrap().join().unwrap();
         self.seen.clone()
     }
 }
@@ -202,6 +212,21 @@ impl Group {
         command
     }
 
+    /// Writes records to some of its partitions in turn, and returns how many.
+    async fn write(&self, client: &Client, partitions: usize) -> usize {
+        let producer = Producer::new(client, ProducerConfig::new());
+        let mut sent = Vec::new();
+        for number in 0..WRITTEN {
+            let partition = i32::try_from(number % partitions).unwrap();
+            let record = ProducerRecord::new(self.topic.as_str(), number.to_string()).partition(partition);
+            sent.push(producer.send(record).await.unwrap());
+        }
+        for delivery in sent {
+            delivery.await.unwrap();
+        }
+        WRITTEN
+    }
+
     fn ours(&self) -> Ours {
         let settings = GroupSettings::new(&self.name)
             .session_timeout(Duration::from_secs(6))
@@ -224,7 +249,7 @@ impl Group {
             if sizes == shares && all.len() == 6 {
                 return;
             }
-            assert!(started.elapsed() < Duration::from_secs(60), "{}: {owned:?}, not {shares:?}", self.strategy);
+            assert!(started.elapsed() < LONG, "{}: {owned:?}, not {shares:?}", self.strategy);
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -235,7 +260,7 @@ async fn group(strategy: &'static str) -> Option<Group> {
     support::python()?;
     let (topic, name) = (support::fresh("group-topic"), support::fresh("group"));
     let client = Client::new(Config::new([&bootstrap])).unwrap();
-    client.create_topic(&NewTopic::new(&topic).partitions(6), Duration::from_secs(30)).await.unwrap();
+    client.create_topic(&NewTopic::new(&topic).partitions(6), LONG).await.unwrap();
     client.close().await;
     Some(Group { bootstrap, topic, name, strategy })
 }
@@ -243,9 +268,7 @@ async fn group(strategy: &'static str) -> Option<Group> {
 /// Members come, leave and die; whoever they are, every record is read.
 async fn mixed(client: Client_, strategy: &'static str, theirs_first: bool) {
     let Some(group) = group(strategy).await else { return };
-    let mut writer = group.python("write");
-    writer.args(["6"]);
-    let mut writer = Command::new(writer.get_program());
+    let mut writer = Command::new(std::env::var("KAFKACRYPTO_PEER_PYTHON").unwrap());
     writer.args(["tests/peer/member.py", "write", &group.bootstrap, &group.topic, "6"]);
     let writer = Other::spawn(writer);
     let (first, other) = if theirs_first {
@@ -273,7 +296,7 @@ async fn mixed(client: Client_, strategy: &'static str, theirs_first: bool) {
     let read =
         || -> BTreeSet<(i32, i64)> { everybody.iter().flat_map(|seen| seen.with(|seen| seen.read.clone())).collect() };
     let started = std::time::Instant::now();
-    while read().len() < written && started.elapsed() < Duration::from_secs(30) {
+    while read().len() < written && started.elapsed() < LONG {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(read().len(), written, "every record is read, and none that isn't there");
@@ -355,19 +378,15 @@ async fn static_members_come_back_to_what_they_had() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_poll_that_is_given_up_loses_nothing() {
     let Some(group) = group("range").await else { return };
-    let mut writer = Command::new(std::env::var("KAFKACRYPTO_PEER_PYTHON").unwrap());
-    writer.args(["tests/peer/member.py", "write", &group.bootstrap, &group.topic, "6"]);
-    let writer = Other::spawn(writer);
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let written = writer.finish().with(|seen| seen.written).unwrap();
     let client = Client::new(Config::new([&group.bootstrap])).unwrap();
+    let written = group.write(&client, 6).await;
     let config = ConsumerConfig::in_group(GroupSettings::new(&group.name));
     let config = config.reader(ReaderConfig::default().reset(Reset::Earliest)).auto_commit(Some(Duration::ZERO));
     let mut consumer = Consumer::new(&client, config);
     consumer.subscribe(Subscription::topics([&group.topic]).unwrap()).unwrap();
     let (mut read, started) = (BTreeSet::new(), std::time::Instant::now());
     while read.len() < written {
-        assert!(started.elapsed() < Duration::from_secs(60), "{} of {written} were read", read.len());
+        assert!(started.elapsed() < LONG, "{} of {written} were read", read.len());
         // Shorter at first than a question to the broker takes.
         let patience = Duration::from_micros(100) + started.elapsed() / 100;
         let Ok(fetched) = tokio::time::timeout(patience, consumer.poll(Duration::from_secs(1))).await else { continue };
@@ -377,7 +396,7 @@ async fn a_poll_that_is_given_up_loses_nothing() {
     }
     assert_eq!(read.len(), written);
     consumer.close().await.unwrap();
-    let committed = client.committed(&group.name, &[], Duration::from_secs(10)).await.unwrap();
+    let committed = client.committed(&group.name, &[], LONG).await.unwrap();
     assert_eq!(committed.values().map(|committed| committed.offset).sum::<i64>(), i64::try_from(written).unwrap());
 }
 
@@ -385,16 +404,10 @@ async fn a_poll_that_is_given_up_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_committed_is_where_reading_goes_on() {
     let Some(group) = group("range").await else { return };
-    let within = Duration::from_secs(10);
+    let within = LONG;
     let client = Client::new(Config::new([&group.bootstrap])).unwrap();
     let first = TopicPartition::new(group.topic.as_str(), 0);
-    let mut writer = Command::new(std::env::var("KAFKACRYPTO_PEER_PYTHON").unwrap());
-    writer.args(["tests/peer/member.py", "write", &group.bootstrap, &group.topic, "1"]);
-    let writer = Other::spawn(writer);
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let written = i64::try_from(writer.finish().with(|seen| seen.written).unwrap()).unwrap();
-    assert!(written > 10);
-
+    let written = i64::try_from(group.write(&client, 1).await).unwrap();
     client.commit(&group.name, &[(first.clone(), Committed::at(7))].into(), within).await.unwrap();
     let config = || {
         let settings = GroupSettings::new(&group.name);

@@ -194,7 +194,9 @@ impl Transport for Kafka {
         within: Duration,
     ) -> BoxFuture<'a, Result<Vec<i64>, TransportError>> {
         Box::pin(async move {
-            let told = async { self.queue(topic, partition, records, within).await.await };
+            // The producer's time ends a little before ours: it knows what was never sent.
+            let its = within.saturating_sub(LEAD.min(within / 10));
+            let told = async { self.queue(topic, partition, records, its).await.await };
             match timeout_at(Instant::now() + within, told).await {
                 Ok(told) => together(told),
                 Err(_) => {
@@ -411,6 +413,7 @@ fn changed_kind(error: &Error) -> Kind {
     match kind_of(error) {
         Kind::Corrupt => Kind::Corrupt,
         _ if error.may_have_arrived() => Kind::TimedOut,
+        Kind::TimedOut => Kind::Unreachable, // nothing was sent in all the time
         kind => kind,
     }
 }
@@ -482,6 +485,8 @@ const INVALID_RECORD: i16 = 87;
 const NOT_TOLD: i64 = -1;
 /// Trouble that passes in this time isn't told.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a producer may take to say that the time is over.
+const LEAD: Duration = Duration::from_millis(500);
 /// After so long without use a reader and what it has read ahead are dropped.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
@@ -497,5 +502,12 @@ mod tests {
         assert_eq!(error(ErrorKind::Unreachable).kind(), Kind::Unreachable);
         assert_eq!(failed("can't", Error::from_code(17, "x")).kind(), Kind::Unsupported);
         assert_eq!(failed("can't", Error::from_code(19, "x")).kind(), Kind::Other);
+    }
+
+    #[tokio::test]
+    async fn what_was_never_sent_is_not_in_doubt() {
+        let nobody = Kafka::lazy(Config::new(["127.0.0.1:1"])).unwrap();
+        let error = nobody.produce("lab", 0, vec![Outgoing::default()], Duration::from_secs(2)).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Unreachable, "{error}");
     }
 }

@@ -16,7 +16,7 @@ use kafkacrypto::kafka::{
 };
 
 /// Longer than anything takes that works.
-pub const LONG: Duration = Duration::from_secs(30);
+pub const LONG: Duration = Duration::from_secs(60);
 
 pub fn client(bootstrap: &str) -> Client {
     Client::new(Config::new(bootstrap.split(','))).unwrap()

@@ -157,7 +157,7 @@ fn an_offset_that_is_not_there() {
             let mut reader = Reader::new(&client, ReaderConfig::default().reset(reset));
             reader.assign(&[(partition.clone(), Start::Offset(offset))]);
             let mut seen = Seen::default();
-            let enough = |seen: &Seen| !seen.errors.is_empty() && (first.is_none() || seen.count() == 60);
+            let enough = |seen: &Seen| !seen.errors.is_empty() && (first.is_none() || seen.count() >= 60);
             read_until(&mut reader, &mut seen, LONG, enough).await;
             assert_eq!(seen.offsets[&0].first().copied(), first, "{reset:?}");
             let [FetchError::OutOfRange { offset: at, earliest: 40, latest: 100, next: on, .. }] = &seen.errors[..]
@@ -195,7 +195,7 @@ fn a_topic_deleted_and_created_again() {
         assert_eq!(seen.count(), 0, "nothing of the new topic passes for the old one's");
         assert!(kept.standing(&TopicPartition::new(&*topic, 0)).unwrap().stopped);
         let mut seen = Seen::default();
-        read_until(&mut reset, &mut seen, LONG, |seen| recreated(seen) && seen.count() == 20).await;
+        read_until(&mut reset, &mut seen, LONG, |seen| recreated(seen) && seen.count() >= 20).await;
         assert!(seen.numbers[&0].iter().copied().eq(100..120));
     });
 }
@@ -222,7 +222,7 @@ fn partitions_that_are_added_and_a_compacted_topic() {
         // The first one's client doesn't know of the new partition yet.
         let mut other = Writer::start(&bootstrap).unwrap();
         other.ask("produce", json!({"topic": topic, "partition": 1, "count": 5, "keys": 10}));
-        read_until(&mut reader, &mut seen, LONG, |seen| seen.numbers.get(&1).is_some_and(|n| n.len() == 5)).await;
+        read_until(&mut reader, &mut seen, LONG, |seen| seen.numbers.get(&1).is_some_and(|n| n.len() >= 5)).await;
     });
 }
 
@@ -235,13 +235,21 @@ fn a_wait_ends_with_the_record_and_two_readers_share_the_poll() {
         let client = client(&bootstrap);
         let mut one = reader(&client, ReaderConfig::default(), &topic, 2);
         read(&mut one, 1).await;
-        // One that joins while the other's poll is out has what is there at once.
-        let started = Instant::now();
+        // One that joins while the other's poll is out, for half a second more, has what is there at once: the quickest,
+        // since on a busy machine one or the other is late.
+        let mut joins = Vec::new();
+        for n in 1..6 {
+            writer.produce(&topic, 0, n, 1);
+            one.next(Most::default(), LONG).await;
+            let started = Instant::now();
+            let mut two = reader(&client, ReaderConfig::default(), &topic, 2);
+            read_until(&mut two, &mut Seen::default(), LONG, |seen| seen.count() > n as usize).await;
+            joins.push(started.elapsed());
+        }
+        assert!(joins.iter().min() < Some(&Duration::from_millis(250)), "{joins:?}");
         let mut two = reader(&client, ReaderConfig::default(), &topic, 2);
-        let mut seen = Seen::default();
-        read_until(&mut two, &mut seen, LONG, |seen| seen.count() == 1).await;
-        assert!(started.elapsed() < Duration::from_millis(300), "{:?}", started.elapsed());
-        for n in 1..20 {
+        read(&mut two, 6).await;
+        for n in 6..25 {
             writer.begin(json!({"do": "produce", "topic": topic, "partition": n % 2, "first": n}));
             for reader in [&mut one, &mut two] {
                 let fetched = reader.next(Most::default(), LONG).await;
@@ -260,7 +268,7 @@ fn a_call_without_a_wait_sees_what_was_there_before_it() {
     runtime().block_on(async {
         let client = client(&bootstrap);
         let mut reader = Reader::new(&client, ReaderConfig::default());
-        let mut next = 0;
+        let (mut next, mut times) = (0, Vec::new());
         for n in 0..20 {
             writer.produce(&topic, 0, n, 1);
             let from = [(partition.clone(), Start::Offset(next))];
@@ -270,8 +278,11 @@ fn a_call_without_a_wait_sees_what_was_there_before_it() {
             let started = Instant::now();
             let from = [(partition.clone(), Start::Offset(next))];
             assert!(reader.fetch(&from, Most::default(), Duration::ZERO, LONG).await.is_empty());
-            assert!(started.elapsed() < Duration::from_millis(200), "{:?}", started.elapsed());
+            times.push(started.elapsed());
         }
+        // A poll that waits is out for half a second; on a busy machine anything may be late now and then.
+        times.sort();
+        assert!(times[10] < Duration::from_millis(250), "{times:?}");
         // The same again, from an offset that was handed out before.
         let fetched = reader.fetch(&[(partition, Start::Offset(5))], Most::records(3), Duration::ZERO, LONG).await;
         assert_eq!(fetched[0].records.iter().map(|record| record.offset).collect::<Vec<_>>(), [5, 6, 7]);

@@ -7,22 +7,9 @@ use kafkacrypto::kafka::record::{Compression, Header};
 use kafkacrypto::kafka::{Acks, ErrorKind, Producer, ProducerConfig, ProducerRecord};
 
 use crate::forgetful::Forgetful;
-use crate::stream::{Stream, check};
+use crate::stream::{Stream, check, until};
 use crate::support::{self, Broker};
-use crate::{LONG, client, numbers, runtime, values};
-
-/// Makes a topic by Kafka's own tool.
-fn create(bootstrap: &str, name: &str, more: &[&str]) -> Option<String> {
-    let Ok(script) = std::env::var("KAFKACRYPTO_BROKER") else {
-        support::skipped("no broker script (KAFKACRYPTO_BROKER isn't set; `tests/run` sets it)");
-        return None;
-    };
-    let topic = support::fresh(name);
-    let mut tool = std::process::Command::new(script);
-    tool.args(["tool", "org.apache.kafka.tools.TopicCommand", "--bootstrap-server", bootstrap, "--create"]);
-    assert!(tool.args(["--topic", &topic]).args(more).stdout(std::process::Stdio::null()).status().unwrap().success());
-    Some(topic)
-}
+use crate::{LONG, client, create, numbers, runtime, values};
 
 #[test]
 fn every_codec_and_every_kind_of_acknowledgement() {
@@ -34,11 +21,10 @@ fn every_codec_and_every_kind_of_acknowledgement() {
         configs.push(ProducerConfig::new().acks(Acks::None));
         configs.push(ProducerConfig::new().linger(Duration::from_millis(20)).max_in_flight(1));
         for config in configs {
-            let Some(topic) = create(&address, "kinds", &["--partitions", "2"]) else { return };
+            let topic = create(&client, "kinds", 2, &[]).await;
             let stream = Stream::start(&client, &topic, 2, config);
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            stream.more(200).await;
             let results = stream.stop().await;
-            assert!(results[0].len() > 100);
             check(&client, &topic, &results).await;
         }
         client.close().await;
@@ -48,9 +34,9 @@ fn every_codec_and_every_kind_of_acknowledgement() {
 #[test]
 fn keys_headers_times_and_nulls_arrive() {
     let Some(address) = support::bootstrap() else { return };
-    let Some(topic) = create(&address, "shapes", &["--partitions", "3"]) else { return };
     runtime().block_on(async {
         let client = client(&address);
+        let topic = create(&client, "shapes", 3, &[]).await;
         let producer = Producer::new(&client, ProducerConfig::new());
         let record = ProducerRecord::null(topic.as_str()).key("meter-7").at(1234);
         let record = record.header(Header::new("a", "1")).header(Header::null("a"));
@@ -70,14 +56,13 @@ fn keys_headers_times_and_nulls_arrive() {
 #[test]
 fn a_lost_acknowledgement_makes_no_duplicate() {
     let Some(address) = support::bootstrap() else { return };
-    let Some(topic) = create(&address, "lost", &["--partitions", "3"]) else { return };
     runtime().block_on(async {
+        let topic = create(&client(&address), "lost", 3, &[]).await;
         let network = Forgetful::start(&address, 3).await;
         let through = client(&network.address);
         let stream = Stream::start(&through, &topic, 3, ProducerConfig::new());
-        tokio::time::sleep(Duration::from_secs(8)).await;
+        until(|| network.lost.load(Ordering::Relaxed) > 20).await;
         let results = stream.stop().await;
-        assert!(network.lost.load(Ordering::Relaxed) > 5, "{}", network.lost.load(Ordering::Relaxed));
         check(&client(&address), &topic, &results).await;
     });
 }
@@ -86,12 +71,12 @@ fn a_lost_acknowledgement_makes_no_duplicate() {
 #[test]
 fn a_lost_acknowledgement_is_reported_by_who_is_not_idempotent() {
     let Some(address) = support::bootstrap() else { return };
-    let Some(topic) = create(&address, "told", &["--partitions", "1"]) else { return };
     runtime().block_on(async {
+        let topic = create(&client(&address), "told", 1, &[]).await;
         let network = Forgetful::start(&address, 2).await;
         let through = client(&network.address);
         let stream = Stream::start(&through, &topic, 1, ProducerConfig::new().idempotent(false));
-        tokio::time::sleep(Duration::from_secs(3)).await;
+        until(|| network.lost.load(Ordering::Relaxed) > 5).await;
         let results = stream.stop().await;
         let numbers = numbers(&client(&address), &topic, 0).await;
         assert!(numbers.is_sorted_by(|one, other| one < other), "none twice");
@@ -106,18 +91,18 @@ fn a_lost_acknowledgement_is_reported_by_who_is_not_idempotent() {
 #[test]
 fn a_broker_dies_and_comes_back() {
     let Some(mut broker) = Broker::start() else { return };
-    let Some(topic) = create(&broker.bootstrap(), "killed", &["--partitions", "3"]) else { return };
     runtime().block_on(async {
         let client = client(&broker.bootstrap());
+        let topic = create(&client, "killed", 3, &[]).await;
         let stream = Stream::start(&client, &topic, 3, ProducerConfig::new());
         for _ in 0..2 {
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            stream.more(200).await;
             tokio::task::block_in_place(|| {
                 broker.kill();
                 broker.restart();
             });
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        stream.more(200).await;
         let results = stream.stop().await;
         check(&client, &topic, &results).await;
         client.close().await;
@@ -127,9 +112,9 @@ fn a_broker_dies_and_comes_back() {
 #[test]
 fn what_is_too_large_is_split_or_refused() {
     let Some(address) = support::bootstrap() else { return };
-    let Some(topic) = create(&address, "small", &["--config", "max.message.bytes=2000"]) else { return };
     runtime().block_on(async {
         let client = client(&address);
+        let topic = create(&client, "small", 1, &[("max.message.bytes", "2000")]).await;
         // Everything within the linger is one batch.
         let config = ProducerConfig::new().linger(Duration::from_millis(300));
         let producer = Producer::new(&client, config);
@@ -161,9 +146,9 @@ fn what_is_too_large_is_split_or_refused() {
 #[test]
 fn what_is_not_there_is_said_soon() {
     let Some(address) = support::bootstrap() else { return };
-    let Some(topic) = create(&address, "one", &["--partitions", "1"]) else { return };
     runtime().block_on(async {
         let client = client(&address);
+        let topic = create(&client, "one", 1, &[]).await;
         let producer = Producer::new(&client, ProducerConfig::new());
         let started = Instant::now();
         let missing = support::fresh("missing");
@@ -181,9 +166,9 @@ fn what_is_not_there_is_said_soon() {
 #[test]
 fn time_runs_out() {
     let Some(mut broker) = Broker::start() else { return };
-    let Some(topic) = create(&broker.bootstrap(), "hole", &["--partitions", "1"]) else { return };
     runtime().block_on(async {
         let client = client(&broker.bootstrap());
+        let topic = create(&client, "hole", 1, &[]).await;
         let config = ProducerConfig::new().buffer_memory(10_000).max_block(Duration::from_secs(1));
         let producer = Producer::new(&client, config.delivery_timeout(Duration::from_secs(3)));
         producer.send(ProducerRecord::new(topic.as_str(), "0")).await.unwrap().await.unwrap();
@@ -195,7 +180,8 @@ fn time_runs_out() {
         assert!(error.to_string().contains("buffer_memory"), "{error}");
         let error = waiting.await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
-        assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+        // Late by what a busy machine takes; without these times it would be minutes.
+        assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
         client.close().await;
     });
 }

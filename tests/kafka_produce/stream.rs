@@ -1,8 +1,8 @@
 //! Numbered records, one after the other, until they shall end.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use kafkacrypto::kafka::{Client, Delivered, Delivery, Error, ErrorKind, Producer, ProducerConfig, ProducerRecord};
 use tokio::task::JoinHandle;
@@ -12,6 +12,8 @@ use crate::LONG;
 /// A producer at work: partition 0 gets 0, 1, 2 and so on, and so does each other one.
 pub struct Stream {
     stop: Arc<AtomicBool>,
+    /// Of each partition.
+    sent: Arc<AtomicUsize>,
     task: JoinHandle<Vec<Vec<Delivery>>>,
     producer: Producer,
 }
@@ -20,8 +22,15 @@ impl Stream {
     pub fn start(client: &Client, topic: &str, partitions: usize, config: ProducerConfig) -> Self {
         let producer = Producer::new(client, config);
         let stop = Arc::new(AtomicBool::new(false));
-        let task = tokio::spawn(send(producer.clone(), topic.into(), partitions, stop.clone()));
-        Self { stop, task, producer }
+        let sent = Arc::<AtomicUsize>::default();
+        let task = tokio::spawn(send(producer.clone(), topic.into(), partitions, stop.clone(), sent.clone()));
+        Self { stop, sent, task, producer }
+    }
+
+    /// Waits until each partition has been sent so many more.
+    pub async fn more(&self, count: usize) {
+        let goal = self.sent.load(Ordering::Relaxed) + count;
+        until(|| self.sent.load(Ordering::Relaxed) >= goal).await;
     }
 
     /// Ends it, and returns what became of the records of each partition.
@@ -40,7 +49,22 @@ impl Stream {
     }
 }
 
-async fn send(producer: Producer, topic: Arc<str>, partitions: usize, stop: Arc<AtomicBool>) -> Vec<Vec<Delivery>> {
+/// Waits for something that comes in time.
+pub async fn until(done: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !done() {
+        assert!(started.elapsed() < LONG, "nothing for {LONG:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn send(
+    producer: Producer,
+    topic: Arc<str>,
+    partitions: usize,
+    stop: Arc<AtomicBool>,
+    count: Arc<AtomicUsize>,
+) -> Vec<Vec<Delivery>> {
     let mut sent: Vec<Vec<Delivery>> = (0..partitions).map(|_| Vec::new()).collect();
     while !stop.load(Ordering::Relaxed) {
         for _ in 0..5 {
@@ -56,6 +80,7 @@ async fn send(producer: Producer, topic: Arc<str>, partitions: usize, stop: Arc<
                 };
                 deliveries.push(delivery);
             }
+            count.fetch_add(1, Ordering::Relaxed);
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use kafkacrypto::transport::{Batch, Created, FetchFrom, OffsetAt, Outgoing, Record, Transport, TransportErrorKind};
 
-const LONG: Duration = Duration::from_secs(20);
+/// Longer than anything takes that works.
+const LONG: Duration = Duration::from_secs(60);
+/// How long a fetch waits for news: much longer than they take, so that who sees them only at its end is found out.
+pub const WAIT: Duration = Duration::from_secs(10);
 
 /// Runs all of it. `topic` is new.
 pub async fn check<T: Transport + Clone>(transport: &T, topic: &str) {
@@ -82,7 +85,7 @@ async fn a_wait_ends_with_the_record<T: Transport + Clone>(transport: &T, topic:
         worst = worst.max(seen.duration_since(start));
     }
     println!("produced -> fetched: {worst:?} at worst");
-    assert!(worst < Duration::from_secs(1));
+    assert!(worst < WAIT / 2, "{worst:?}");
 }
 
 async fn silence_ends_with_the_wait(transport: &impl Transport, topic: &str) {
@@ -91,7 +94,7 @@ async fn silence_ends_with_the_wait(transport: &impl Transport, topic: &str) {
     let wait = Duration::from_millis(300);
     let fetched = transport.fetch(&from, 1000, wait, LONG).await.unwrap();
     assert!(fetched.iter().all(|one| one.result.as_ref().unwrap().records.is_empty()));
-    assert!(start.elapsed() >= wait - Duration::from_millis(30) && start.elapsed() < wait + Duration::from_secs(2));
+    assert!(start.elapsed() >= wait - Duration::from_millis(30) && start.elapsed() < LONG / 4, "{:?}", start.elapsed());
 }
 
 async fn what_is_out_of_range_says_so(transport: &impl Transport, topic: &str) {
@@ -132,7 +135,7 @@ async fn two_readers_dont_disturb_each_other<T: Transport + Clone>(transport: &T
 /// The first batch with something in it.
 pub async fn until_news(transport: &impl Transport, from: &[FetchFrom]) -> Batch {
     for _ in 0..1000 {
-        for fetched in transport.fetch(from, 100, Duration::from_secs(1), LONG).await.unwrap() {
+        for fetched in transport.fetch(from, 100, WAIT, LONG).await.unwrap() {
             let batch = fetched.result.unwrap();
             let asked = from.iter().find(|from| from.topic == fetched.topic && from.partition == fetched.partition);
             if batch.next > asked.unwrap().offset {

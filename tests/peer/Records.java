@@ -6,6 +6,7 @@ import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Properties;
@@ -88,28 +89,32 @@ public class Records {
         settings.put("fetch.max.bytes", "67108864");
         settings.put("max.partition.fetch.bytes", "67108864");
         try (var consumer = new KafkaConsumer<>(settings, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
+            // All at once: one after the other, each would wait for the end of the last one's poll.
+            var partitions = topics.stream().map(topic -> new TopicPartition(topic, 0)).toList();
+            consumer.assign(partitions);
+            consumer.seekToBeginning(partitions);
+            var ends = consumer.endOffsets(partitions);
+            var rows = new HashMap<String, List<String>>();
+            while (ends.entrySet().stream().anyMatch(end -> consumer.position(end.getKey()) < end.getValue())) {
+                for (var record : consumer.poll(Duration.ofMillis(500)))
+                    rows.computeIfAbsent(record.topic(), topic -> new ArrayList<>()).add(row(record));
+            }
             for (String topic : topics) {
                 System.out.println("topic " + topic);
-                var partition = new TopicPartition(topic, 0);
-                consumer.assign(List.of(partition));
-                consumer.seekToBeginning(List.of(partition));
-                long end = consumer.endOffsets(List.of(partition)).get(partition);
-                while (consumer.position(partition) < end) {
-                    for (var record : consumer.poll(Duration.ofMillis(500))) print(record);
-                }
+                rows.getOrDefault(topic, List.of()).forEach(System.out::println);
             }
         }
     }
 
-    static void print(ConsumerRecord<byte[], byte[]> record) throws Exception {
+    static String row(ConsumerRecord<byte[], byte[]> record) throws Exception {
         var headers = new StringBuilder();
         for (Header header : record.headers()) {
             if (headers.length() > 0) headers.append(',');
             headers.append(encode(header.key().getBytes(StandardCharsets.UTF_8))).append('=').append(encode(header.value()));
         }
         String kind = record.timestampType() == TimestampType.LOG_APPEND_TIME ? "append" : "create";
-        System.out.println(record.offset() + " " + kind + " " + record.timestamp() + " " + encode(record.key()) + " "
-            + encode(record.value()) + " " + (headers.length() == 0 ? "." : headers));
+        return record.offset() + " " + kind + " " + record.timestamp() + " " + encode(record.key()) + " "
+            + encode(record.value()) + " " + (headers.length() == 0 ? "." : headers);
     }
 
     static List<Header> headers(String text) {

@@ -44,7 +44,7 @@ def headers_of(text):
 def row(offset, kind, time, key, value, headers):
     named = [(name.encode() if isinstance(name, str) else name, value) for name, value in headers or []]
     headers = ",".join(f"{encode(name)}={encode(value)}" for name, value in named) or "."
-    print(offset, kind, time, encode(key), encode(value), headers)
+    return f"{offset} {kind} {time} {encode(key)} {encode(value)} {headers}"
 
 
 class Confluent:
@@ -89,23 +89,27 @@ class Confluent:
     def flush(self):
         assert self.producer.flush(30) == 0
 
-    def read(self, topic, isolation):
+    def read(self, topics, isolation):
         kafka = self.kafka
         consumer = kafka.Consumer({
             "bootstrap.servers": self.bootstrap, "group.id": uuid.uuid4().hex, "enable.partition.eof": True,
             "isolation.level": isolation, "enable.auto.commit": False, "check.crcs": True,
         })
-        consumer.assign([kafka.TopicPartition(topic, 0, kafka.OFFSET_BEGINNING)])
-        while True:
-            message = consumer.poll(30)
-            assert message is not None, "nothing for 30 s"
+        consumer.assign([kafka.TopicPartition(topic, 0, kafka.OFFSET_BEGINNING) for topic in topics])
+        rows, ends = {topic: [] for topic in topics}, set()
+        while len(ends) < len(topics):
+            message = consumer.poll(60)
+            assert message is not None, "nothing for 60 s"
             if message.error():
                 assert message.error().code() == kafka.KafkaError._PARTITION_EOF, message.error()
-                consumer.close()
-                return
+                ends.add(message.topic())
+                continue
             kind, time = message.timestamp()
             kind = next(name for name, number in NAMES.items() if number == kind)
-            row(message.offset(), kind, time, message.key(), message.value(), message.headers())
+            rows[message.topic()].append(
+                row(message.offset(), kind, time, message.key(), message.value(), message.headers()))
+        consumer.close()
+        return rows
 
 
 class KafkaPython:
@@ -147,20 +151,24 @@ class KafkaPython:
             sent.get(1)
         self.sent.clear()
 
-    def read(self, topic, isolation):
+    def read(self, topics, isolation):
         kafka = self.kafka
-        partition = kafka.TopicPartition(topic, 0)
         consumer = kafka.KafkaConsumer(
             bootstrap_servers=self.bootstrap, isolation_level=isolation, enable_auto_commit=False, check_crcs=True,
             auto_offset_reset="none", fetch_max_bytes=1 << 26, max_partition_fetch_bytes=1 << 26)
-        consumer.assign([partition])
-        end = consumer.end_offsets([partition])[partition]
-        consumer.seek(partition, consumer.beginning_offsets([partition])[partition])
-        while consumer.position(partition) < end:
+        partitions = [kafka.TopicPartition(topic, 0) for topic in topics]
+        consumer.assign(partitions)
+        ends = consumer.end_offsets(partitions)
+        for partition, offset in consumer.beginning_offsets(partitions).items():
+            consumer.seek(partition, offset)
+        rows = {topic: [] for topic in topics}
+        while any(consumer.position(partition) < ends[partition] for partition in partitions):
             for message in sum(consumer.poll(500).values(), []):
                 kind = "append" if message.timestamp_type == 1 else "create"
-                row(message.offset, kind, message.timestamp, message.key, message.value, message.headers)
+                rows[message.topic].append(
+                    row(message.offset, kind, message.timestamp, message.key, message.value, message.headers))
         consumer.close()
+        return rows
 
 
 def delivered(error, _):
@@ -200,9 +208,9 @@ def main():
         write(client)
         return
     isolation, *topics = rest
-    for topic in topics:
-        print("topic", topic)
-        client.read(topic, isolation)
+    # All at once: one after the other, each would wait for the end of the last one's poll.
+    for topic, rows in client.read(topics, isolation).items():
+        print(f"topic {topic}", *rows, sep="\n")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@
 
 pub mod broker;
 pub mod certificates;
+#[cfg(feature = "kafka")]
 pub mod cluster;
 pub mod fleet;
 pub mod peer;
@@ -29,6 +30,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 pub use broker::Broker;
 pub use certificates::Certificates;
+#[cfg(feature = "kafka")]
 pub use cluster::Cluster;
 pub use peer::{Peer, Plain, Python, PythonFleet};
 pub use proxy::Proxy;

@@ -5,7 +5,7 @@ mod support;
 #[path = "support/tool.rs"]
 mod tool;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use base64::Engine as _;
 use getrandom::SysRng;

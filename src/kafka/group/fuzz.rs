@@ -1,6 +1,6 @@
 //! A member of a group with whatever happens to it, in any order; and the bytes that members send each other.
 
-#![allow(clippy::panic, clippy::expect_used, reason = "a panic is the finding")]
+#![allow(clippy::panic, clippy::expect_used, clippy::indexing_slicing, reason = "a panic is the finding")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -288,7 +288,7 @@ impl Side for ClassicSide {
                 self.generation += 1;
                 self.known = Some((member.clone(), self.generation));
                 let (name, bytes) = protocols.into_iter().next().expect("a protocol");
-                let leads = value % 2 == 0;
+                let leads = value.is_multiple_of(2);
                 let members = if leads { vec![(member.clone(), None, bytes)] } else { Vec::new() };
                 let protocol = name.to_owned();
                 Answer::Joined(Joined { member, generation: self.generation, protocol, leads, members })

@@ -292,7 +292,7 @@ fn kafka_is_used_as_with_kcat() {
     let asked = run(&["consume", "-Q", "-b", &place.bootstrap, "-t", &first, "-t", &end], b"");
     assert_eq!(text(&asked.stdout), format!("{topic} [0] offset 0\n{topic} [0] offset 5\n"));
 
-    ended(&run(&["consume", "-L", "-b", &place.bootstrap, "-X", "security.protocol=SSL"], b""), 5);
+    ended(&run(&["consume", "-L", "-b", &place.bootstrap, "-X", "security.protocol=SSL"], b""), 6);
     ended(&run(&["consume", "-L", "-b", &place.bootstrap, "-X", "security.protocol"], b""), 2);
     ended(&run(&["consume", "-n", path(&consumer), "-G", &group], b""), 2);
     ended(&run(&["produce", "-n", path(&producer), "-t", &topic, "-z", "brotli"], b"x\n"), 5);

@@ -54,7 +54,7 @@ impl Client {
         let deadline = start + within;
         let mut results: Vec<Result<i64, Error>> = wanted.iter().map(|(partition, _)| Err(none(partition))).collect();
         let mut open: Vec<usize> = (0..wanted.len()).collect();
-        let mut pause = FIRST_PAUSE;
+        let (mut pause, mut tried) = (FIRST_PAUSE, false);
         loop {
             let found = self.offsets_once(wanted, &open, isolation, deadline).await;
             for (index, result) in found {
@@ -62,9 +62,14 @@ impl Client {
                     if result.as_ref().is_err_and(Error::wants_metadata) {
                         self.stale(&partition.topic);
                     }
-                    *place = result;
+                    // That the time is over says less than what went wrong before.
+                    let over = result.as_ref().is_err_and(|error| error.kind() == ErrorKind::TimedOut);
+                    if !(over && tried) {
+                        *place = result;
+                    }
                 }
             }
+            tried = true;
             // A topic that was just made takes a moment to be known everywhere.
             let hopeless = |error: &Error| error.kind() == ErrorKind::UnknownTopic && start.elapsed() > UNKNOWN;
             open.retain(|index| {

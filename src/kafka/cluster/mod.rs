@@ -97,7 +97,7 @@ impl Client {
             return Err(Error::new(ErrorKind::Config, "bootstrap_servers is missing"));
         }
         let times = config.times();
-        let backoff = Backoff::new(times.first_backoff, times.most_backoff);
+        let backoff = Backoff::new(SOON.min(times.first_backoff), times.most_backoff);
         let dialer = Arc::new(Dialer::new(config)?);
         Ok(Self(Arc::new(Inner {
             peers: Peers::new(dialer.clone()),
@@ -403,5 +403,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 const NOBODY: i32 = -1;
 const LEADER_NOT_AVAILABLE: i16 = 5;
 const BROKER_NOT_AVAILABLE: i16 = 8;
+/// A topic that was just made is known everywhere after some milliseconds; asking for it begins with such waits.
+const SOON: Duration = Duration::from_millis(5);
 /// How long closing waits for what is under way.
 const GOODBYE: Duration = Duration::from_secs(2);

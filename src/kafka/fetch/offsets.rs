@@ -245,5 +245,5 @@ const NONE: i64 = -1;
 const TIMEOUT: i16 = 10;
 /// How long a topic may be unknown before that is the answer.
 const UNKNOWN: Duration = Duration::from_secs(1);
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LAST_PAUSE: Duration = Duration::from_millis(500);

@@ -75,6 +75,8 @@ pub(super) struct Batch {
     pub(super) closed: bool,
     /// Who it was sent as.
     pub(super) stamp: Option<Stamp>,
+    /// Which of the batches of its partition that have got a sequence it is.
+    pub(super) number: Option<u64>,
     /// A try ended without a word, so the broker may have it.
     pub(super) doubtful: bool,
     /// How often it got a new sequence.

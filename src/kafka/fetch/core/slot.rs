@@ -112,5 +112,5 @@ pub(super) fn backoff(retries: u32) -> Duration {
     FIRST_BACKOFF.saturating_mul(1 << retries.min(10)).min(LAST_BACKOFF)
 }
 
-const FIRST_BACKOFF: Duration = Duration::from_millis(20);
+const FIRST_BACKOFF: Duration = Duration::from_millis(5);
 const LAST_BACKOFF: Duration = Duration::from_secs(1);

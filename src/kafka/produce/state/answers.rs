@@ -127,7 +127,8 @@ impl State {
     fn split(&mut self, slot: usize, batch: Batch) {
         let Some(partition) = self.partitions.get_mut(slot) else { return };
         match batch.split() {
-            Ok((front, back)) => {
+            Ok((front, mut back)) => {
+                back.number = partition.number_behind(front.number);
                 partition.limit = front.body.as_ref().map_or(partition.limit, Body::size);
                 self.live.extend([front.place, back.place]);
                 partition.put_back(back);

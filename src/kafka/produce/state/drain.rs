@@ -91,8 +91,15 @@ impl State {
         }
         let (outgoing, loaded) = loads.get_mut(&leader)?;
         let mut batch = partition.queue.pop_front()?;
-        let unstamped = || if self.rules.idempotent { partition.stamp(batch.count) } else { Some(Stamp::NONE) };
-        let stamp = batch.stamp.or_else(unstamped)?;
+        let stamp = match batch.stamp {
+            Some(stamp) => stamp,
+            None if self.rules.idempotent => {
+                let (stamp, number) = partition.stamp(batch.count)?;
+                batch.number = Some(number);
+                stamp
+            }
+            None => Stamp::NONE,
+        };
         let body = batch.body.take()?;
         *loaded = loaded.saturating_add(size);
         let (topic, topic_id, place) = (Arc::clone(&topic.name), topic.id, batch.place);
@@ -167,8 +174,13 @@ impl State {
         let most_out = partition.most_out(idempotent, most, now);
         let out_elsewhere = !partition.out.is_empty() && partition.out_at != partition.leader;
         let last_out = partition.out.back().map(|batch| batch.place);
+        let forgotten = partition.would_be_forgotten();
         let Some(batch) = partition.queue.front_mut() else { return false };
-        if out_elsewhere || partition.out.len() >= most_out || last_out.is_some_and(|last| last > batch.place) {
+        if forgotten
+            || out_elsewhere
+            || partition.out.len() >= most_out
+            || last_out.is_some_and(|last| last > batch.place)
+        {
             return false;
         }
         if !batch.closed {

@@ -27,6 +27,8 @@ pub(super) struct Partition {
     /// Who the broker knows us as in this partition.
     pub(super) identity: Option<(i64, i16)>,
     pub(super) sequence: i32,
+    /// How many batches have got a sequence so far.
+    stamped: u64,
     /// When the broker last acknowledged something under this identity.
     pub(super) acknowledged: Option<Duration>,
     /// A new sequence is needed as soon as nothing is out.
@@ -61,6 +63,7 @@ impl Partition {
             busy: false,
             identity: None,
             sequence: 0,
+            stamped: 0,
             acknowledged: None,
             reset: None,
             haunted: false,
@@ -105,6 +108,7 @@ impl Partition {
             timeout,
             closed: false,
             stamp: None,
+            number: None,
             doubtful: false,
             resets: 0,
             last_error: None,
@@ -160,12 +164,32 @@ impl Partition {
         if idempotent && known { most } else { 1 }
     }
 
-    /// The stamp for the next batch, of so many records.
-    pub(super) fn stamp(&mut self, records: i32) -> Option<Stamp> {
+    /// The stamp for the next batch, of so many records, and its number.
+    pub(super) fn stamp(&mut self, records: i32) -> Option<(Stamp, u64)> {
         let (producer_id, epoch) = self.identity?;
         let sequence = self.sequence;
         self.sequence = after(sequence, records);
-        Some(Stamp { producer_id, epoch, sequence, transactional: false })
+        self.stamped += 1;
+        Some((Stamp { producer_id, epoch, sequence, transactional: false }, self.stamped))
+    }
+
+    /// Whether a batch that isn't acknowledged would be out of the broker's memory, should it and the next one to be sent
+    /// be in the log: sent again, it would be written again. (It can come back time after time while those that were sent
+    /// behind it are written.)
+    pub(super) fn would_be_forgotten(&self) -> bool {
+        let Some(next) = self.queue.front() else { return false };
+        let next = next.number.unwrap_or(self.stamped + 1);
+        let oldest = self.out.front().and_then(|batch| batch.number);
+        oldest.is_some_and(|oldest| next.saturating_sub(oldest) >= REMEMBERED)
+    }
+
+    /// The number of the second half of a batch that was split. Those behind it move on.
+    pub(super) fn number_behind(&mut self, first: Option<u64>) -> Option<u64> {
+        let first = first?;
+        self.stamped += 1;
+        let numbers = self.queue.iter_mut().chain(&mut self.out).filter_map(|batch| batch.number.as_mut());
+        numbers.filter(|number| **number > first).for_each(|number| *number += 1);
+        Some(first + 1)
     }
 
     /// A batch has failed for good. If it was the last with a sequence, and won't arrive, the next gets its sequence.
@@ -192,7 +216,7 @@ impl Partition {
         self.queue = kept;
         for batch in &mut self.queue {
             batch.doubtful = false;
-            batch.stamp = None;
+            (batch.stamp, batch.number) = (None, None);
         }
         Vec::from(lost)
     }
@@ -217,5 +241,7 @@ impl Partition {
     }
 }
 
+/// How many batches of a producer brokers remember, to know them again.
+const REMEMBERED: u64 = 5;
 /// How long brokers surely know a producer that is quiet; they forget it after a day when nothing else is set.
 const STATE_LASTS: Duration = Duration::from_secs(600);

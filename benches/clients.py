@@ -302,12 +302,12 @@ def sealing(rounds, topics, job):
 def secure_broker(folder):
     """Another broker, with a TLS listener."""
     subprocess.run([Path(broker).with_name("certificates"), folder / "certificates"], check=True)
-    listener = folder / "certificates" / "ec.listener"
-    offset = int(listener.read_text().split()[2])
+    listener = folder / "certificates" / "SSL.listener"
+    _, _, offset, host = listener.read_text().split()[:4]
     port = 23000 + os.getpid() % 1000 * 3
     subprocess.run([broker, "start", folder / "tls", str(port)], check=True, stdout=subprocess.DEVNULL,
                    env={**os.environ, "KAFKA_LISTENERS": str(listener)})
-    return f"127.0.0.1:{port}", f"127.0.0.1:{port + offset}", str(folder / "certificates" / "ca.pem")
+    return f"127.0.0.1:{port}", f"{host}:{port + int(offset)}", str(folder / "certificates" / "ca.pem")
 
 
 def main(rounds, parts):

@@ -239,7 +239,8 @@ impl Modern {
             return Beat { member, epoch, topics: None, owned: None };
         }
         let settled = self.hand.is_settled();
-        let all = self.unsure && settled;
+        // Who joins says everything, also after it was asleep.
+        let all = epoch == JOIN || self.unsure && settled;
         let topics = (all || self.said_topics.as_ref() != Some(&self.topics)).then(|| self.topics.clone());
         let owned =
             (all || settled && self.said_owned.as_ref() != Some(self.hand.owned())).then(|| self.hand.owned().clone());

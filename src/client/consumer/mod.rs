@@ -135,9 +135,7 @@ impl Consumer {
     pub async fn next(&mut self) -> Option<Result<ConsumerRecord, ReadError>> {
         poll_fn(|context| self.poll_item(context)).await
     }
-}
 
-impl Consumer {
     fn poll_item(&mut self, context: &mut Context<'_>) -> Poll<Option<Item>> {
         while self.ready.is_empty() {
             match self.items.poll_recv(context) {

@@ -213,7 +213,7 @@ def table(title, rows, better):
     print(f"\n{title}\n\n| | {' | '.join(CLIENTS)} | ours to the best of the others |\n|---|{'---|' * len(CLIENTS)}---|")
     for name, figures in rows:
         medians = {client: statistics.median(figures[client]) for client in CLIENTS if figures.get(client)}
-        others = [value for client, value in medians.items() if client != "ours"]
+        others = [value for client, value in medians.items() if client != "ours" and value > 0]  # Java's tools round down
         ratio = f"{medians['ours'] / better(others):.2f}" if others else ""
         shown = [f"{medians[client]:.3g}" if medians.get(client, 1e9) < 100 else f"{medians[client]:.0f}" if client in medians else "–"
                  for client in CLIENTS]

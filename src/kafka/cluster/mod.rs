@@ -8,6 +8,7 @@
 mod attempts;
 pub(in crate::kafka) mod backoff;
 mod coordinators;
+mod life;
 mod link;
 pub(in crate::kafka) mod metadata;
 mod peers;

@@ -1,10 +1,12 @@
-//! Cuts where clients log on, look around and read on; and what administers, through a black hole.
+//! Cuts where clients log on, look around and read on; how many connections they have; and what administers, through a
+//! black hole.
 
 use std::time::{Duration, Instant};
 
 use kafkacrypto::kafka::{
-    Client, Committed, Config, Error, Most, NewTopic, OffsetAt, Producer, ProducerConfig, ProducerRecord, Reader,
-    ReaderConfig, SaslMechanism, SecurityProtocol, Start, TopicPartition,
+    Client, Committed, Config, Consumer, ConsumerConfig, Error, GroupSettings, Isolation, Most, NewTopic, OffsetAt,
+    Producer, ProducerConfig, ProducerRecord, Reader, ReaderConfig, SaslMechanism, SecurityProtocol, Start,
+    Subscription, TopicPartition, Unread,
 };
 
 use crate::support::{self, Proxy};
@@ -79,6 +81,56 @@ async fn incremental_fetches_cut_at_every_byte() {
     .await;
     // An answer that begins a session names all partitions.
     assert!(length < 300, "{length} bytes: of a session that goes on");
+}
+
+/// Whatever a client does at the same time, a broker has two connections of it: one for what it answers at once, one
+/// for what it holds back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_has_two_connections_of_a_client() {
+    const RECORDS: usize = 300;
+    let Some(address) = support::bootstrap() else { return };
+    let (proxy, topic) = (Proxy::start(&address).await, support::fresh("two"));
+    let client = Client::new(config(&proxy.address)).unwrap();
+    client.create_topic(&NewTopic::new(&topic).partitions(3), LONG).await.unwrap();
+    let partitions: Vec<_> = (0..3).map(|number| TopicPartition::new(topic.as_str(), number)).collect();
+    let write = async {
+        let producer = Producer::new(&client, ProducerConfig::new().linger(Duration::ZERO));
+        for n in 0..RECORDS {
+            let record = ProducerRecord::new(topic.as_str(), n.to_string()).partition(n as i32 % 3);
+            producer.send(record).await.unwrap().await.unwrap();
+        }
+    };
+    // The long polls of one go on while the others ask.
+    let read = async |count: usize| {
+        let mut reader = Reader::new(&client, ReaderConfig::default());
+        let start = |of: &TopicPartition| (of.clone(), Start::At(OffsetAt::Earliest));
+        reader.assign(&partitions.iter().map(start).collect::<Vec<_>>());
+        let mut got = 0;
+        while got < count {
+            let fetched = reader.next(Most::default(), LONG).await;
+            got += fetched.iter().map(|of| of.records.len()).sum::<usize>();
+        }
+    };
+    let in_group = async {
+        let settings = ConsumerConfig::in_group(GroupSettings::new(&topic)).unread(Unread::At(OffsetAt::Earliest));
+        let mut consumer = Consumer::new(&client, settings);
+        consumer.subscribe(Subscription::topics([&topic]).unwrap()).unwrap();
+        let mut got = 0;
+        while got < RECORDS {
+            let fetched = consumer.poll(LONG).await.unwrap();
+            got += fetched.iter().map(|of| of.records.len()).sum::<usize>();
+        }
+        consumer.close().await.unwrap();
+    };
+    let look = async {
+        for n in 0..50 {
+            client.describe(Some(&[&topic]), LONG).await.unwrap();
+            client.offset(&partitions[n % 3], OffsetAt::Latest, Isolation::Committed, LONG).await.unwrap();
+            client.groups(LONG).await.unwrap();
+        }
+    };
+    tokio::join!(write, read(RECORDS), read(RECORDS), in_group, look);
+    assert_eq!(proxy.connections(), (2, 2), "at once, and ever");
 }
 
 /// Whatever is asked, nothing takes longer than it may; and all of it works soon after.

@@ -32,6 +32,10 @@ struct Mood {
     cut_at: Option<(i16, u32, usize)>,
     /// The length of the answer that broke off.
     length: usize,
+    /// Connections that there are, that there were at once, and that there were ever.
+    open: u32,
+    most: u32,
+    accepted: u32,
 }
 
 impl Proxy {
@@ -44,7 +48,12 @@ impl Proxy {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
                 if !moods.borrow().refuse {
-                    tokio::spawn(serve(client, broker.clone(), port, moods.clone()));
+                    let (broker, moods) = (broker.clone(), moods.clone());
+                    tokio::spawn(async move {
+                        moods.send_modify(Mood::one_more);
+                        serve(client, broker, port, &moods).await;
+                        moods.send_modify(|mood| mood.open -= 1);
+                    });
                 }
             }
         });
@@ -102,6 +111,12 @@ impl Proxy {
         self.mood.send_modify(|mood| mood.cut_at = Some((api, whole, byte)));
     }
 
+    /// Connections that there were at once, and ever.
+    pub fn connections(&self) -> (u32, u32) {
+        let mood = self.mood.borrow();
+        (mood.most, mood.accepted)
+    }
+
     /// The length of the answer that was cut last; `None` while none was.
     pub fn was_cut(&self) -> Option<usize> {
         let mood = *self.mood.borrow();
@@ -109,7 +124,15 @@ impl Proxy {
     }
 }
 
-async fn serve(client: TcpStream, broker: String, port: u16, moods: Arc<watch::Sender<Mood>>) {
+impl Mood {
+    fn one_more(&mut self) {
+        self.open += 1;
+        self.accepted += 1;
+        self.most = self.most.max(self.open);
+    }
+}
+
+async fn serve(client: TcpStream, broker: String, port: u16, moods: &watch::Sender<Mood>) {
     let own: u16 = broker.rsplit_once(':').unwrap().1.parse().unwrap();
     let Ok(broker) = TcpStream::connect(broker).await else { return };
     client.set_nodelay(true).unwrap();
@@ -122,8 +145,8 @@ async fn serve(client: TcpStream, broker: String, port: u16, moods: Arc<watch::S
     let cuts = changes.borrow_and_update().cuts;
     let asked = Mutex::default();
     tokio::select! {
-        _ = there(from_client, to_broker, &asked, &moods) => {}
-        _ = back(from_broker, to_client, &asked, &moods, (own, port)) => {}
+        _ = there(from_client, to_broker, &asked, moods) => {}
+        _ = back(from_broker, to_client, &asked, moods, (own, port)) => {}
         _ = changes.wait_for(|mood| mood.cuts > cuts) => {}
     }
 }

@@ -349,7 +349,8 @@ mod tests {
         assert_eq!(link.dials().patience, PATIENCE);
         // A connection that lived on past that time begins anew when it falls silent.
         let line = link.succeeds();
-        (line.0.answered.set(true), line.0.silent.set(true));
+        line.0.answered.set(true);
+        line.0.silent.set(true);
         line.close();
         assert_eq!(link.dials().patience, PATIENCE * 2);
     }

@@ -15,4 +15,4 @@ pub(in crate::kafka) mod raw;
 pub(in crate::kafka) mod stream;
 
 #[cfg(test)]
-mod tests;
+pub(in crate::kafka) mod tests;

@@ -6,7 +6,7 @@ use bytes::{BufMut, BytesMut};
 use kafka_protocol::messages::api_versions_response::ApiVersion;
 use kafka_protocol::messages::{ApiVersionsResponse, MetadataRequest, MetadataResponse, RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::{Instant, sleep};
 
 use super::connection::{Connection, Limits};
@@ -18,16 +18,20 @@ const LIMITS: Limits = Limits { patience: Duration::from_secs(4), idle: Duration
 const VERSION: i16 = 12;
 
 /// The broker's end of a connection.
-struct Far(DuplexStream);
+pub(in crate::kafka) struct Far<S = DuplexStream>(pub(in crate::kafka) S);
 
-impl Far {
-    /// The next request: API, version, number.
-    async fn asked(&mut self) -> (i16, i16, i32) {
-        let size = self.0.read_u32().await.unwrap();
+impl<S: AsyncRead + AsyncWrite + Unpin> Far<S> {
+    /// The next request: API, version, number. `None` at the end.
+    pub(in crate::kafka) async fn next(&mut self) -> Option<(i16, i16, i32)> {
+        let size = self.0.read_u32().await.ok()?;
         let mut frame = vec![0; size as usize];
-        self.0.read_exact(&mut frame).await.unwrap();
+        self.0.read_exact(&mut frame).await.ok()?;
         let header = RequestHeader::decode(&mut bytes::Bytes::from(frame), 2).unwrap();
-        (header.request_api_key, header.request_api_version, header.correlation_id)
+        Some((header.request_api_key, header.request_api_version, header.correlation_id))
+    }
+
+    async fn asked(&mut self) -> (i16, i16, i32) {
+        self.next().await.unwrap()
     }
 
     async fn answer(&mut self, number: i32) {
@@ -40,7 +44,7 @@ fn answer(number: i32) -> BytesMut {
     frame(number, 1, VERSION, &MetadataResponse::default().with_cluster_id(Some("c".into())))
 }
 
-fn frame(number: i32, header: i16, version: i16, body: &impl Encodable) -> BytesMut {
+pub(in crate::kafka) fn frame(number: i32, header: i16, version: i16, body: &impl Encodable) -> BytesMut {
     let mut inner = BytesMut::new();
     ResponseHeader::default().with_correlation_id(number).encode(&mut inner, header).unwrap();
     body.encode(&mut inner, version).unwrap();

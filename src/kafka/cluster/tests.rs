@@ -1,0 +1,266 @@
+//! Who is dialled and who is asked, with brokers that know nothing but where the brokers are; waits in virtual time.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use kafka_protocol::messages::api_versions_response::ApiVersion;
+use kafka_protocol::messages::metadata_response::MetadataResponseBroker;
+use kafka_protocol::messages::{ApiVersionsResponse, BrokerId, MetadataRequest, MetadataResponse};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::peers::{Lane, Peer};
+use super::{Attempts, Client, Target};
+use crate::kafka::config::Config;
+use crate::kafka::error::{Error, ErrorKind};
+use crate::kafka::net::tests::{Far, frame};
+
+/// A broker that lets anybody in and says where the brokers are.
+#[derive(Clone)]
+struct Fake {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    brokers: Mutex<Vec<(i32, SocketAddr)>>,
+    accepted: AtomicUsize,
+    open: AtomicUsize,
+}
+
+impl Fake {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let fake = Self { address: listener.local_addr().unwrap(), shared: Arc::default() };
+        let shared = fake.shared.clone();
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(shared.clone().serve(stream));
+            }
+        });
+        fake
+    }
+
+    fn says(&self, brokers: &[(i32, &Self)]) {
+        *self.shared.brokers.lock().unwrap() = brokers.iter().map(|(id, fake)| (*id, fake.address)).collect();
+    }
+
+    fn accepted(&self) -> usize {
+        self.shared.accepted.load(Ordering::Relaxed)
+    }
+
+    /// When it has no connection any more.
+    async fn deserted(&self) {
+        while self.shared.open.load(Ordering::Relaxed) > 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+impl Shared {
+    async fn serve(self: Arc<Self>, stream: TcpStream) {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        self.open.fetch_add(1, Ordering::Relaxed);
+        let mut far = Far(stream);
+        while let Some((api, version, number)) = far.next().await {
+            let answer = match api {
+                METADATA => frame(number, 1, version, &self.brokers()),
+                _ => frame(number, 0, version, &versions()),
+            };
+            if far.0.write_all(&answer).await.is_err() {
+                break;
+            }
+        }
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn brokers(&self) -> MetadataResponse {
+        let brokers = self.brokers.lock().unwrap();
+        let broker = |(id, at): &(i32, SocketAddr)| {
+            let broker = MetadataResponseBroker::default().with_node_id(BrokerId(*id));
+            broker.with_host(at.ip().to_string().into()).with_port(at.port().into())
+        };
+        MetadataResponse::default().with_brokers(brokers.iter().map(broker).collect())
+    }
+}
+
+fn versions() -> ApiVersionsResponse {
+    let range = |(api, most)| ApiVersion::default().with_api_key(api).with_max_version(most);
+    ApiVersionsResponse::default().with_api_keys([(18, 4), (METADATA, 12)].map(range).to_vec())
+}
+
+fn client(bootstrap: &[SocketAddr]) -> Client {
+    let config = Config::new(bootstrap.iter().map(ToString::to_string)).setup_timeout(SETUP);
+    Client::new(config.backoff(ms(10), ms(20))).unwrap()
+}
+
+async fn ask(client: &Client, to: Target, lane: Lane) -> Result<(), Error> {
+    client.call(to, lane, Instant::now() + SOON, |_| MetadataRequest::default()).await.map(drop)
+}
+
+async fn any(client: &Client) -> Result<(), Error> {
+    client.look(Some(Vec::new()), Instant::now() + SOON).await.map(drop)
+}
+
+fn addresses(peers: &[Arc<Peer>]) -> Vec<&str> {
+    peers.iter().map(|peer| peer.address()).collect()
+}
+
+#[tokio::test]
+async fn a_broker_that_moves_is_followed_and_its_old_connections_end() {
+    let (old, new) = (Fake::start().await, Fake::start().await);
+    old.says(&[(1, &old)]);
+    let client = client(&[old.address]);
+    any(&client).await.unwrap();
+    ask(&client, Target::Broker(1), Lane::Main).await.unwrap();
+    assert_eq!(old.accepted(), 1, "the connection to a bootstrap address is the broker's");
+    ask(&client, Target::Broker(1), Lane::Poll).await.unwrap();
+    assert_eq!((old.accepted(), new.accepted()), (2, 0));
+    old.says(&[(1, &new)]);
+    new.says(&[(1, &new)]);
+    any(&client).await.unwrap();
+    timeout(SOON, old.deserted()).await.expect("its connections end");
+    for _ in 0..3 {
+        ask(&client, Target::Broker(1), Lane::Main).await.unwrap();
+        any(&client).await.unwrap();
+    }
+    assert_eq!((old.accepted(), new.accepted()), (2, 1));
+}
+
+#[tokio::test]
+async fn a_broker_that_has_gone_is_not_asked() {
+    let (one, two) = (Fake::start().await, Fake::start().await);
+    one.says(&[(1, &one), (2, &two)]);
+    let client = client(&[one.address]);
+    ask(&client, Target::Broker(2), Lane::Main).await.unwrap();
+    one.says(&[(1, &one)]);
+    any(&client).await.unwrap();
+    timeout(SOON, two.deserted()).await.expect("its connection ends");
+    let error = ask(&client, Target::Broker(2), Lane::Main).await.unwrap_err();
+    assert!(error.is_retriable() && error.message().contains("there is no broker 2"), "{error}");
+}
+
+#[tokio::test]
+async fn a_dead_bootstrap_address_costs_no_more_than_setting_up_may() {
+    let alive = Fake::start().await;
+    alive.says(&[(1, &alive)]);
+    // Nobody listens; and one who accepts and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    for (dead, within) in [(nobody(), SETUP), (silent.local_addr().unwrap(), SETUP * 3)] {
+        let (client, start) = (client(&[dead, alive.address]), Instant::now());
+        ask(&client, Target::Any, Lane::Main).await.unwrap();
+        assert!(start.elapsed() < within, "{dead}: {:?}", start.elapsed());
+        // From now on the one that answered comes first.
+        let (peers, start) = (client.0.peers.any(), Instant::now());
+        assert_eq!(addresses(&peers), [alive.address, dead].map(|address| address.to_string()));
+        any(&client).await.unwrap();
+        assert!(start.elapsed() < SETUP);
+    }
+}
+
+#[tokio::test]
+async fn who_is_known_comes_before_the_bootstrap_addresses() {
+    let (seed, one) = (Fake::start().await, Fake::start().await);
+    seed.says(&[(1, &one)]);
+    one.says(&[(1, &one)]);
+    let client = client(&[seed.address]);
+    any(&client).await.unwrap();
+    timeout(SOON, seed.deserted()).await.expect("nobody needs it any more");
+    assert_eq!(addresses(&client.0.peers.any()), [one.address, seed.address].map(|address| address.to_string()));
+    any(&client).await.unwrap();
+    assert_eq!((seed.accepted(), one.accepted()), (1, 1));
+    // Nobody has them at no address: such an answer changes nothing.
+    one.says(&[]);
+    any(&client).await.unwrap();
+    assert!(client.0.peers.broker(1).is_some());
+}
+
+#[tokio::test]
+async fn many_at_once_share_two_connections() {
+    let broker = Fake::start().await;
+    broker.says(&[(1, &broker)]);
+    let client = client(&[broker.address]);
+    let calls: Vec<_> = (0..50)
+        .map(|n| {
+            let (client, lane) = (client.clone(), [Lane::Main, Lane::Poll][n % 2]);
+            tokio::spawn(async move { ask(&client, Target::Broker(1), lane).await })
+        })
+        .collect();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    assert_eq!(broker.accepted(), 2);
+    client.close().await;
+    timeout(SOON, broker.deserted()).await.expect("closing ends them");
+    assert_eq!(ask(&client, Target::Any, Lane::Main).await.unwrap_err().kind(), ErrorKind::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_with_a_quota_gets_its_quiet_or_an_answer_at_once() {
+    let client = client(&[nobody()]);
+    let peer = client.0.peers.any().remove(0);
+    peer.throttled(ms(5000));
+    peer.throttled(ms(1000)); // says nothing new
+    let start = Instant::now();
+    let error = peer.connection(Lane::Main, start + ms(4999)).await.err().unwrap();
+    assert_eq!((error.kind(), error.may_have_arrived()), (ErrorKind::TimedOut, false));
+    assert!(error.message().contains("quota") && start.elapsed() == Duration::ZERO, "{error}");
+    assert_eq!(peer.connection(Lane::Main, start + ms(9000)).await.err().unwrap().kind(), ErrorKind::Unreachable);
+    assert!(start.elapsed() >= ms(5000) && start.elapsed() < ms(9000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_wait_longer_each_time_and_end_before_the_deadline() {
+    let times = Config::new(["b:1"]).backoff(ms(100), ms(1000)).times();
+    let start = Instant::now();
+    let mut attempts = Attempts::new(times, start + ms(5000));
+    let mut waits = Vec::new();
+    let error = loop {
+        let asked = Instant::now();
+        match attempts.again(Error::new(ErrorKind::Unreachable, "nobody there")).await {
+            Ok(()) => waits.push(asked.elapsed()),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::Unreachable);
+    for (wait, about) in waits.iter().zip([100, 200, 400, 800, 1000, 1000, 1000, 1000]) {
+        assert!((ms(about * 8 / 10)..=ms(about * 12 / 10 + 1)).contains(wait), "{waits:?}");
+    }
+    let last = start.elapsed();
+    assert!((6..=8).contains(&waits.len()) && last < ms(5000) && last > ms(3700), "{waits:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_end_at_once_where_another_is_of_no_use_and_say_what_went_wrong_first() {
+    let times = Config::new(["b:1"]).times();
+    let (start, late) = (Instant::now(), || Error::new(ErrorKind::TimedOut, "no answer in time"));
+    let mut attempts = Attempts::new(times, start + ms(60_000));
+    let refused = attempts.again(Error::new(ErrorKind::Authentication, "wrong password")).await.unwrap_err();
+    assert_eq!((refused.kind(), start.elapsed()), (ErrorKind::Authentication, Duration::ZERO));
+    // No time is left for another attempt: that says less than what went wrong before.
+    let mut attempts = Attempts::new(times, start + ms(2000));
+    attempts.again(Error::new(ErrorKind::Unreachable, "nobody there")).await.unwrap();
+    sleep(ms(2000)).await;
+    assert_eq!(attempts.again(late()).await.unwrap_err().message(), "nobody there");
+    let mut attempts = Attempts::new(times, Instant::now());
+    assert_eq!(attempts.again(late()).await.unwrap_err().kind(), ErrorKind::TimedOut);
+}
+
+fn nobody() -> SocketAddr {
+    "127.0.0.1:1".parse().unwrap()
+}
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+const METADATA: i16 = 3;
+/// How long dialling may take.
+const SETUP: Duration = Duration::from_secs(1);
+/// Longer than anything takes that works.
+const SOON: Duration = Duration::from_secs(20);

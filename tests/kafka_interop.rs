@@ -1,5 +1,5 @@
 //! Records between our Kafka client and others, both ways: librdkafka, kafka-python and Kafka's own Java client, every
-//! codec, headers, both timestamp types, transactions.
+//! codec, headers, both timestamp types, transactions; and where keys go.
 //!
 //! What the others wrote is read by us and by all of them; what we wrote too. All must have seen the same.
 #![cfg(feature = "kafka")]
@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 
 use kafkacrypto::kafka::record::{Compression, Header, TimestampType};
 use kafkacrypto::kafka::{
-    Client, Config, Isolation, Most, OffsetAt, Producer, ProducerConfig, ProducerRecord, Reader, ReaderConfig, Start,
-    TopicPartition,
+    Client, Config, Isolation, Most, NewTopic, OffsetAt, Partitioner, Producer, ProducerConfig, ProducerRecord, Reader,
+    ReaderConfig, Start, TopicPartition,
 };
 
 const CLIENTS: [&str; 3] = ["confluent", "kafka-python", "java"];
@@ -131,6 +131,68 @@ fn the_name_of_a_header_need_not_be_text() {
     });
     assert_eq!(peers.ours("read_committed", &topics)[&topic], ["0 create 7 - x76 x61ff=x78"]);
     assert_eq!(peers.theirs("java", "read_committed", &topics)[&topic], ["0 create 7 - x76 x61efbfbd=x78"]);
+}
+
+/// A key goes to the same partition, whoever writes it: else the records of one key would be in no order.
+#[test]
+fn keys_go_where_others_send_them() {
+    const PARTITIONS: i32 = 7;
+    let Some(peers) = Peers::find() else { return };
+    let topic = support::fresh("keys");
+    let admin = client(&peers.bootstrap);
+    let new = NewTopic::new(&topic).partitions(PARTITIONS);
+    peers.runtime.block_on(admin.create_topic(&new, LONG)).expect("created");
+    let keys = keys();
+    let lines: String = keys.iter().map(|key| format!("x{}\n", hex::encode(key))).collect();
+    for (theirs, partitioner, ours) in [
+        ("java", "default", Partitioner::Java),
+        ("kafka-python", "default", Partitioner::Java),
+        ("confluent", "murmur2_random", Partitioner::Java),
+        ("confluent", "consistent_random", Partitioner::Librdkafka),
+    ] {
+        let mut command = peers.command(theirs, "keys");
+        command.args([&topic, partitioner]);
+        let output = output(command, &lines);
+        let theirs: Vec<i32> = output.lines().map(|line| line.parse().expect("a partition")).collect();
+        let ours = peers.runtime.block_on(partitions(&admin, &topic, ours, &keys));
+        assert_eq!((theirs.len(), ours.len()), (keys.len(), keys.len()));
+        for ((key, theirs), our) in keys.iter().zip(theirs).zip(ours) {
+            // An empty key is none for librdkafka's own partitioner, and goes anywhere.
+            let same = our == theirs || key.is_empty() && partitioner == "consistent_random";
+            assert!(same, "{partitioner}: x{} is in {theirs} and {our}", hex::encode(key));
+        }
+    }
+}
+
+/// Of each length up to 40: text, text that isn't ASCII, and bytes that are no text.
+fn keys() -> Vec<Vec<u8>> {
+    let mut byte = 7_u8;
+    let mut bytes = |length| {
+        let mut next = || {
+            byte = byte.wrapping_mul(77).wrapping_add(101);
+            byte
+        };
+        (0..length).map(|_| next()).collect::<Vec<_>>()
+    };
+    let mut keys = vec![Vec::new()];
+    for length in 1..=40 {
+        let text = |of: &str| of.chars().cycle().skip(length).take(length).collect::<String>().into_bytes();
+        keys.extend([text("meter-7/kitchen"), text("Zähler 電力 ∑"), bytes(length), bytes(length), vec![0xff; length]]);
+    }
+    keys
+}
+
+async fn partitions(client: &Client, topic: &str, partitioner: Partitioner, keys: &[Vec<u8>]) -> Vec<i32> {
+    let producer = Producer::new(client, ProducerConfig::new().partitioner(partitioner));
+    let mut deliveries = Vec::new();
+    for key in keys {
+        deliveries.push(producer.send(ProducerRecord::new(topic, "").key(key.clone())).await.expect("sent"));
+    }
+    let mut partitions = Vec::new();
+    for delivery in deliveries {
+        partitions.push(delivery.await.expect("delivered").partition);
+    }
+    partitions
 }
 
 type Lines = BTreeMap<String, Vec<String>>;

@@ -78,4 +78,17 @@ mod tests {
         assert_eq!(of(7), of(7));
         assert_eq!(partition_of(b"", 1), Some(0));
     }
+
+    /// The Kafka client, which knows nothing of us, has one of its own; here it may not be there.
+    #[cfg(feature = "kafka")]
+    #[test]
+    fn it_is_the_kafka_client_s() {
+        use crate::kafka::Partitioner;
+        use proptest::prelude::*;
+
+        proptest!(|(key in proptest::collection::vec(any::<u8>(), 0..70), count in 1_u16..)| {
+            let theirs = Partitioner::Java.of_key(Some(&key), count.into()).and_then(|of| usize::try_from(of).ok());
+            prop_assert_eq!(partition_of(&key, count.into()), theirs);
+        });
+    }
 }

@@ -1,4 +1,4 @@
-// What records.py does, with Kafka's own Java client: java -cp JARS Records.java write|read BOOTSTRAP …
+// What records.py does, with Kafka's own Java client: java -cp JARS Records.java write|read|keys BOOTSTRAP …
 
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
@@ -29,6 +29,7 @@ public class Records {
 
     public static void main(String[] args) throws Exception {
         if (args[0].equals("write")) write(args[1]);
+        else if (args[0].equals("keys")) keys(args[1], args[2]);
         else read(args[1], args[2], List.of(args).subList(3, args.length));
     }
 
@@ -59,6 +60,14 @@ public class Records {
             }
         }
         finish();
+    }
+
+    static void keys(String bootstrap, String topic) throws Exception {
+        open(bootstrap, "none", "plain");
+        for (String key : new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8)).lines().toList())
+            sent.add(producer.send(new ProducerRecord<>(topic, decode(key), new byte[0])));
+        producer.close();
+        for (var one : sent) System.out.println(one.get().partition());
     }
 
     static void open(String bootstrap, String codec, String mode) {

@@ -3,6 +3,7 @@
     records.py create BOOTSTRAP TOPIC[,NAME=VALUE]...        with one partition each
     records.py CLIENT write BOOTSTRAP                        the lines below, on stdin
     records.py CLIENT read  BOOTSTRAP ISOLATION TOPIC...     read_committed or read_uncommitted, to the end
+    records.py CLIENT keys  BOOTSTRAP TOPIC PARTITIONER      a record for each key on stdin; prints the partitions, one a line
 
 CLIENT is confluent (librdkafka) or kafka-python (which writes neither null headers nor both key and value as
 null: empty ones instead); Records.java is the same for Java. One line is one record: bytes are
@@ -76,6 +77,21 @@ class Confluent:
         more = {} if time is None else {"timestamp": time}
         self.producer.produce(topic, value, key, partition=0, headers=headers, on_delivery=delivered, **more)
 
+    def partitions(self, topic, partitioner, keys):
+        producer = self.kafka.Producer({"bootstrap.servers": self.bootstrap, "partitioner": partitioner})
+        where = [None] * len(keys)
+
+        def reporter(at):
+            def report(error, message):
+                delivered(error, message)
+                where[at] = message.partition()
+            return report
+
+        for at, key in enumerate(keys):
+            producer.produce(topic, b"", key, on_delivery=reporter(at))
+        assert producer.flush(30) == 0
+        return where
+
     def begin(self):
         self.producer.begin_transaction()
 
@@ -134,6 +150,13 @@ class KafkaPython:
         key = b"" if key is None and value is None else key  # and a record of nothing
         more = {} if time is None else {"timestamp_ms": time}
         self.sent.append(self.producer.send(topic, value=value, key=key, headers=headers, partition=0, **more))
+
+    def partitions(self, topic, partitioner, keys):
+        assert partitioner == "default"
+        producer = self.kafka.KafkaProducer(bootstrap_servers=self.bootstrap)
+        sent = [producer.send(topic, key=key, value=b"") for key in keys]
+        producer.flush(30)
+        return [one.get(1).partition for one in sent]
 
     def begin(self):
         self.producer.begin_transaction()
@@ -206,6 +229,9 @@ def main():
     client = {"confluent": Confluent, "kafka-python": KafkaPython}[name](bootstrap)
     if command == "write":
         write(client)
+        return
+    if command == "keys":
+        print(*client.partitions(*rest, [decode(line.strip()) for line in sys.stdin]), sep="\n")
         return
     isolation, *topics = rest
     # All at once: one after the other, each would wait for the end of the last one's poll.

@@ -19,7 +19,7 @@ use kafkacrypto::client::partition_of;
 use kafkacrypto::kafka::{Client, Config, NewTopic, Partitioner};
 use serde_json::Value;
 use support::{Broker, Certificates, Cluster};
-use tool::{Place, ended, path, run, text, tool};
+use tool::{Place, ended, path, run, run_command, text, tool};
 
 /// A broker that listens in good ways and in bad ones.
 struct Secured {
@@ -219,6 +219,42 @@ fn who_is_no_broker_or_too_old_a_one_is_told_so() {
         ] {
             refused(&run(command, b"x\n"), says);
         }
+    }
+}
+
+/// Without `ssl_cafile` the system's authorities are believed, wherever `SSL_CERT_FILE` says that they are.
+#[test]
+fn the_system_s_authorities_are_believed() {
+    let Some(secured) = Secured::get() else { return };
+    let servers = secured.at(3);
+    let tls = ["-b", &servers, "-X", "security.protocol=SSL"];
+    let with = |authorities: Option<&Path>, command: &[&str], input: &[u8]| {
+        let mut tool = tool(&[command, &tls].concat());
+        tool.env_remove("SSL_CERT_FILE").env_remove("SSL_CERT_DIR");
+        tool.envs(authorities.map(|file| ("SSL_CERT_FILE", file)));
+        run_command(tool, input)
+    };
+    let place = Place::at("127.0.0.1:1");
+    let (producer, consumer, topic) = (place.producer(), place.consumer(), place.topic());
+    make_topic(&secured.broker.bootstrap(), &topic, 1);
+    let list = ["consume", "-L"];
+    let produce = ["produce", "-n", path(&producer), "-t", &topic];
+    let consume = ["consume", "-n", path(&consumer), "-t", &topic, "-e"];
+    let ca = secured.certificates.path("ca.pem");
+    let listed = with(Some(&ca), &list, b"");
+    ended(&listed, 0);
+    assert!(text(&listed.stdout).contains(&servers), "{}", text(&listed.stdout));
+    ended(&with(Some(&ca), &consume, b""), 0);
+    ended(&with(Some(&ca), &produce, b"x\n"), 0);
+
+    let another = secured.certificates.path("another-ca.pem");
+    for command in [&list[..], &produce, &consume] {
+        let says = ["none of the authorities", "ssl_cafile"];
+        refused(&with(Some(&another), command, b"x\n"), &says);
+        // The machine has its own, or none.
+        let output = with(None, command, b"x\n");
+        let said = text(&output.stderr);
+        assert!(matches!(output.status.code(), Some(2 | 6)) && said.contains("ssl_cafile"), "{said}");
     }
 }
 

@@ -1,7 +1,13 @@
 use std::io;
 
-use rustls::{AlertDescription, CertificateError, Error as Tls, InvalidMessage};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{AlertDescription, CertificateError, Error as Tls, InvalidMessage, ServerConfig};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
+use super::provider::{Choice, best};
 use super::*;
 
 fn told(error: Tls, has_certificate: bool) -> (ErrorKind, bool, String) {
@@ -53,3 +59,71 @@ fn names_and_addresses_can_be_checked() {
     }
     assert_eq!(explain::server_name("no host").unwrap_err().kind(), ErrorKind::Config);
 }
+
+/// Our settings come to a connection with either provider, in both versions of TLS; and each checks who answers.
+#[tokio::test]
+async fn both_providers_shake_hands() {
+    let certificate = || Pem::Text(CERTIFICATE.into());
+    let trusting = TlsSettings { authorities: Some(certificate()), ..TlsSettings::default() };
+    for provider in [best(), Choice::new().of(false)] {
+        for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+            let config = Arc::new(build(&trusting, provider.clone()).unwrap());
+            let address = answering(version).await;
+            let tcp = TcpStream::connect(address).await.unwrap();
+            let mut stream = connect(config.clone(), tcp, "localhost").await.unwrap();
+            stream.write_all(b"hello").await.unwrap();
+            stream.flush().await.unwrap();
+            let mut answer = [0; 5];
+            stream.read_exact(&mut answer).await.unwrap();
+            assert_eq!(&answer, b"HELLO", "{version:?} {provider:?}");
+            let tcp = TcpStream::connect(address).await.unwrap();
+            let refused = connect(config, tcp, "another.example").await.err().unwrap();
+            assert_eq!(refused.kind(), ErrorKind::Authentication, "{refused}");
+        }
+    }
+}
+
+/// The address of somebody who speaks this version of TLS alone, and says everything louder.
+async fn answering(version: &'static rustls::SupportedProtocolVersion) -> std::net::SocketAddr {
+    let provider = Arc::new(oxitls_rustcrypto_provider::provider());
+    let config = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[version]).unwrap();
+    let chain = pem::certificates(&Pem::Text(CERTIFICATE.into()), "").unwrap();
+    let key = PrivateKeyDer::from_pem_slice(KEY.as_bytes()).unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config.with_no_client_auth().with_single_cert(chain, key).unwrap()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (tcp, _) = listener.accept().await.unwrap();
+            // Who doesn't believe us goes away.
+            let Ok(mut stream) = acceptor.accept(tcp).await else { continue };
+            let mut bytes = [0; 5];
+            if stream.read_exact(&mut bytes).await.is_ok() {
+                stream.write_all(&bytes.to_ascii_uppercase()).await.unwrap();
+                stream.flush().await.unwrap();
+            }
+        }
+    });
+    address
+}
+
+/// For `localhost`, signed by itself, until 2120; with its key, which protects nothing.
+const CERTIFICATE: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBczCCARmgAwIBAgIBATAKBggqhkjOPQQDAjAUMRIwEAYDVQQDDAlsb2NhbGhv
+c3QwIBcNMjAwMTAxMDAwMDAwWhgPMjEyMDAxMDEwMDAwMDBaMBQxEjAQBgNVBAMM
+CWxvY2FsaG9zdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABKHND1nq0IP23wEy
+VaXfl6y2ykjR8cC5bT/qgGPGWgAF0tI35cHx5ggqtdQZO14KHfNb9vrbkoCoRmDE
+6Rx0sdmjWjBYMAwGA1UdEwEB/wQCMAAwEwYDVR0lBAwwCgYIKwYBBQUHAwEwFAYD
+VR0RBA0wC4IJbG9jYWxob3N0MB0GA1UdDgQWBBRaR5/+Db6bSSq/7SOCcTroZb1c
+HjAKBggqhkjOPQQDAgNIADBFAiB5VpMAnAxvlzA/b/uIedMrOrEinvH4HoIiJAER
+bRyNagIhALEw8f2cvYjsz7BgF9tWdCJ6qQEG3ywkTkbBU6IVpOae
+-----END CERTIFICATE-----
+";
+const KEY: &str = "\
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg3BMznsjFwFXwXJLP
+dw0bSeVcIg1mLEKcDAMAhtg+eiGhRANCAAShzQ9Z6tCD9t8BMlWl35estspI0fHA
+uW0/6oBjxloABdLSN+XB8eYIKrXUGTteCh3zW/b625KAqEZgxOkcdLHZ
+-----END PRIVATE KEY-----
+";

@@ -13,6 +13,8 @@ mod matcher;
 mod report;
 mod restrictions;
 mod signatures;
+#[cfg(test)]
+pub(crate) mod tally;
 mod trail;
 mod verify;
 

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use super::*;
-use crate::chain::{Ask, append, verify};
+use crate::chain::{Ask, append, tally, verify};
 use crate::exchange::{Request, reply_leaf};
 use crate::keys::Ephemeral;
 use crate::wire::Writer;
@@ -408,4 +408,43 @@ fn a_request_with_an_unusable_public_half_is_refused_and_the_same_one_in_order_s
     sim.write(REQS, key, signed(&PQ_CONSUMER, &request_of(&[7; 32], &[mine.offer().to_bytes()])));
     sim.deliver();
     assert_eq!(sim.counters(producer).answered_by.of(Scheme::X25519MlKem1024), 1);
+}
+
+/// What is above the leaf of a request is verified once, however often its sender asks: with type 4, that is costly.
+#[test]
+fn of_a_requester_s_next_requests_only_the_last_signature_is_verified() {
+    let certified = |signer: &SigningKey, key: &SigningKey, pathlen| {
+        let limits = Restrictions::none().with_topics(["lab"]).with_usages(CONSUMER.iter().copied());
+        let public = LeafKey::Signing(key.public().clone());
+        signer.sign(&leaf(UnixTime::from_secs(LATER), &limits.with_pathlen(pathlen), &public, &[]))
+    };
+    // root -> provisioner -> requester -> request
+    let chain_of_two = |root: &SigningKey, between: &SigningKey, key: SigningKey| {
+        let chain = chain_of(&[&certified(root, between, 2), &certified(between, &key, 1)]);
+        (Arc::new(key), chain)
+    };
+    let one = |seed| SigningKey::from_ed25519_seed(&[seed; 32]);
+    let all =
+        [(chain_of_two(&PQ_ROOT, &type_4(203), type_4(204)), 1), (chain_of_two(&root_key(), &one(205), one(206)), 0)];
+    let mut sim = Sim::new();
+    let producer = add(&mut sim, PRODUCER, Types::Both, |node| node.schemes = ALL.to_vec());
+    let key = KeyIndex::encode_list([&sim.encrypt(producer, "lab")].into_iter());
+    sim.run(SECOND);
+    for (requester, halves) in all {
+        for (number, signatures) in [(1, 3), (2, 1), (3, 1)] {
+            let (answered, mine) = (sim.counters(producer).requests_answered, Ephemeral::generate(ALL[0], &mut rng()));
+            let random0 = [10 * number + halves; 32];
+            let request = request_of(&random0, &[mine.offer().to_bytes()]);
+            sim.write(REQS, key.clone(), signed(&requester, &request));
+            tally::take();
+            sim.deliver();
+            let tally = tally::take();
+            assert_eq!(
+                (tally.ed25519, tally.slh_dsa),
+                (signatures, signatures * usize::from(halves)),
+                "request {number}"
+            );
+            assert_eq!(sim.counters(producer).requests_answered, answered + 1);
+        }
+    }
 }

@@ -57,6 +57,22 @@ pub struct GroupConsumer {
 impl GroupConsumer {
     /// A member with a node's deserializers and waits, over a Kafka client.
     ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/client/example.rs"));
+    /// # fn main() { with_node(async |node, _| {
+    /// use kafkacrypto::client::GroupConsumer;
+    /// use kafkacrypto::kafka::{Client, Config, ConsumerConfig, GroupSettings, Subscription};
+    ///
+    /// let client = Client::new(Config::new(["127.0.0.1:1"]))?;
+    /// let topics = Subscription::topics(["lab.sensor"])?;
+    /// let member = ConsumerConfig::in_group(GroupSettings::new("billing"));
+    /// let consumer = GroupConsumer::of(&node, &client, member, topics.clone())?;
+    /// assert!(!consumer.is_at_end());
+    /// let refused = GroupConsumer::of(&node, &client, ConsumerConfig::alone(), topics).unwrap_err();
+    /// assert!(refused.is_configuration());
+    /// # Ok(()) }) }
+    /// ```
+    ///
     /// # Errors
     /// [`ErrorKind::Configuration`] when `config` names no group.
     pub fn of(
@@ -135,6 +151,19 @@ impl GroupConsumer {
 
     /// Commits all that was handed out, and waits for it. The program must be done with it.
     ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/client/example.rs"));
+    /// # fn main() { with_node(async |node, _| {
+    /// use kafkacrypto::client::GroupConsumer;
+    /// use kafkacrypto::kafka::{Client, Config, ConsumerConfig, GroupSettings, Subscription};
+    ///
+    /// let client = Client::new(Config::new(["127.0.0.1:1"]))?; // where no broker is
+    /// let by_hand = ConsumerConfig::in_group(GroupSettings::new("billing")).auto_commit(None);
+    /// let mut consumer = GroupConsumer::of(&node, &client, by_hand, Subscription::topics(["lab.sensor"])?)?;
+    /// assert!(consumer.commit().await.is_ok()); // nothing was handed out
+    /// # Ok(()) }) }
+    /// ```
+    ///
     /// # Errors
     /// [`ErrorKind::Broker`]: the partitions have gone to another member, no right to the group, or no answer in time.
     pub async fn commit(&mut self) -> Result<(), Error> {
@@ -146,6 +175,19 @@ impl GroupConsumer {
     }
 
     /// Commits what is due by time, and leaves the group. Records that were handed out count as done with.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/client/example.rs"));
+    /// # fn main() { with_node(async |node, _| {
+    /// use kafkacrypto::client::GroupConsumer;
+    /// use kafkacrypto::kafka::{Client, Config, ConsumerConfig, GroupSettings, Subscription};
+    ///
+    /// let client = Client::new(Config::new(["127.0.0.1:1"]))?; // where no broker is
+    /// let by_time = ConsumerConfig::in_group(GroupSettings::new("billing"));
+    /// let consumer = GroupConsumer::of(&node, &client, by_time, Subscription::topics(["lab.sensor"])?)?;
+    /// assert!(consumer.close().await.is_ok()); // nothing was handed out
+    /// # Ok(()) }) }
+    /// ```
     ///
     /// # Errors
     /// As [`GroupConsumer::commit`].

@@ -143,6 +143,19 @@ impl Producer {
 
     /// Sends a record and waits until the broker has it.
     ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/client/example.rs"));
+    /// # fn main() { with_node(async |node, _| {
+    /// use kafkacrypto::client::{Producer, ProducerOptions, ProducerRecord, SendError};
+    ///
+    /// let producer = Producer::of(&node, ProducerOptions::new());
+    /// let reading = ProducerRecord::new("lab.sensor").key("a").value("21.5");
+    /// assert_eq!(producer.send(reading.clone()).await?.offset, 0);
+    /// let nowhere = producer.send(reading.partition(7)).await.unwrap_err();
+    /// assert!(matches!(nowhere, SendError::NoSuchPartition { partition: 7, count: 1, .. }));
+    /// # Ok(()) }) }
+    /// ```
+    ///
     /// # Errors
     /// [`SendError`].
     pub async fn send(&self, record: ProducerRecord) -> Result<Delivery, SendError> {
@@ -151,6 +164,18 @@ impl Producer {
 
     /// Encrypts a record and puts it in line. Waits only while the buffer is full, or for the partitions of a topic that
     /// is new, or for a new secret to be written to the disk. Records that go on being queued share requests.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/client/example.rs"));
+    /// # fn main() { with_node(async |node, _| {
+    /// use kafkacrypto::client::{Producer, ProducerOptions, ProducerRecord};
+    ///
+    /// let producer = Producer::of(&node, ProducerOptions::new());
+    /// let first = producer.queue(ProducerRecord::new("lab.sensor").value("21.5")).await?;
+    /// let second = producer.queue(ProducerRecord::new("lab.sensor").value("21.6")).await?;
+    /// assert_eq!((first.await?.offset, second.await?.offset), (0, 1));
+    /// # Ok(()) }) }
+    /// ```
     ///
     /// # Errors
     /// [`SendError`]: it isn't in line.
@@ -168,6 +193,22 @@ impl Producer {
 
     /// Waits until all that was queued is delivered or has failed.
     ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/client/example.rs"));
+    /// # fn main() { with_node(async |node, broker| {
+    /// use kafkacrypto::client::{Producer, ProducerOptions, ProducerRecord, SendError};
+    ///
+    /// let producer = Producer::of(&node, ProducerOptions::new());
+    /// drop(producer.queue(ProducerRecord::new("lab.sensor").value("21.5")).await?); // nobody waits for it
+    /// producer.flush().await?;
+    /// assert_eq!(broker.records("lab.sensor", 0).len(), 1);
+    ///
+    /// let large = vec![0; 2 << 20]; // more than the broker takes
+    /// drop(producer.queue(ProducerRecord::new("lab.sensor").value(large)).await?);
+    /// assert!(matches!(producer.flush().await, Err(SendError::NotDelivered { partition: Some(0), .. })));
+    /// # Ok(()) }) }
+    /// ```
+    ///
     /// # Errors
     /// The first failure since the last flush of a record whose [`Queued`] was dropped.
     pub async fn flush(&self) -> Result<(), SendError> {
@@ -182,6 +223,20 @@ impl Producer {
     }
 
     /// Flushes, and takes nothing more; the clones don't either.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/client/example.rs"));
+    /// # fn main() { with_node(async |node, _| {
+    /// use kafkacrypto::client::{Producer, ProducerOptions, ProducerRecord, SendError};
+    ///
+    /// let producer = Producer::of(&node, ProducerOptions::new());
+    /// let reading = ProducerRecord::new("lab.sensor").value("21.5");
+    /// let queued = producer.queue(reading.clone()).await?;
+    /// producer.close().await?;
+    /// assert_eq!(queued.await?.offset, 0);
+    /// assert_eq!(producer.clone().send(reading).await, Err(SendError::Closed));
+    /// # Ok(()) }) }
+    /// ```
     ///
     /// # Errors
     /// Those of [`Producer::flush`]; the producer is closed all the same.

@@ -13,6 +13,19 @@ use crate::kafka::{Error, ErrorKind, TopicPartition};
 impl Consumer {
     /// Commits all that has been handed out, and waits for it. The program must be done with it.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), kafkacrypto::kafka::Error> {
+    /// use kafkacrypto::kafka::{Client, Config, Consumer, ConsumerConfig, ErrorKind, GroupSettings};
+    ///
+    /// let client = Client::new(Config::new(["127.0.0.1:1"]))?; // where no broker is
+    /// let mut member = Consumer::new(&client, ConsumerConfig::in_group(GroupSettings::new("billing")));
+    /// assert_eq!(member.commit().await, Ok(())); // nothing was handed out
+    /// let mut alone = Consumer::new(&client, ConsumerConfig::alone());
+    /// assert_eq!(alone.commit().await.unwrap_err().kind(), ErrorKind::Config);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// As [`Client::committed`](crate::kafka::Client::committed); [`ErrorKind::Fenced`] when the partitions have gone to another member.
     pub async fn commit(&mut self) -> Result<(), Error> {

@@ -185,6 +185,21 @@ impl Consumer {
 
     /// The same with a bound on how much.
     ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), kafkacrypto::kafka::Error> {
+    /// use std::time::{Duration, Instant};
+    /// use kafkacrypto::kafka::{Client, Config, Consumer, ConsumerConfig, Most, OffsetAt, Start, TopicPartition};
+    ///
+    /// let client = Client::new(Config::new(["127.0.0.1:1"]))?; // where no broker is
+    /// let mut consumer = Consumer::new(&client, ConsumerConfig::alone());
+    /// consumer.assign(&[(TopicPartition::new("readings", 0), Start::At(OffsetAt::Earliest))]);
+    /// let (start, wait) = (Instant::now(), Duration::from_millis(50));
+    /// assert!(consumer.poll_most(Most::records(10).bytes(1 << 20), wait).await?.is_empty());
+    /// assert!(start.elapsed() >= wait);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// As [`Consumer::poll`].
     pub async fn poll_most(&mut self, most: Most, wait: Duration) -> Result<Vec<Fetched>, Error> {
@@ -252,6 +267,18 @@ impl Consumer {
     }
 
     /// Commits what is due by time, tells of the partitions, and leaves the group.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), kafkacrypto::kafka::Error> {
+    /// use kafkacrypto::kafka::{Client, Config, Consumer, ConsumerConfig, GroupSettings};
+    ///
+    /// let client = Client::new(Config::new(["127.0.0.1:1"]))?; // where no broker is
+    /// let consumer = Consumer::new(&client, ConsumerConfig::in_group(GroupSettings::new("billing")));
+    /// assert!(consumer.auto_commits() && consumer.handed().is_empty());
+    /// assert_eq!(consumer.close().await, Ok(())); // nothing was handed out
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// That of the last commit.

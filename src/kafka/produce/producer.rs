@@ -64,6 +64,17 @@ impl Producer {
     /// Takes a record, and waits only when memory is short or the topic isn't known yet. What became of it is what the
     /// [`Delivery`] answers with.
     ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/kafka/example.rs"));
+    /// # fn main() { without_broker(async |client, within| {
+    /// use kafkacrypto::kafka::{Producer, ProducerConfig, ProducerRecord};
+    ///
+    /// let producer = Producer::new(&client, ProducerConfig::new().max_block(within));
+    /// let delivery = producer.send(ProducerRecord::new("readings", "21.5").partition(0)).await?;
+    /// assert_eq!(delivery.await?.partition, 0);
+    /// # Ok(()) }) }
+    /// ```
+    ///
     /// # Errors
     /// The record wasn't taken and won't arrive: there is no such topic or partition, it is too large, or there was no
     /// memory within `max_block`.
@@ -108,6 +119,19 @@ impl Producer {
     }
 
     /// Sends without lingering what was taken so far, and waits until every record of it is reported.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/kafka/example.rs"));
+    /// # fn main() { without_broker(async |client, within| {
+    /// use kafkacrypto::kafka::{Producer, ProducerConfig, ProducerRecord};
+    ///
+    /// let producer = Producer::new(&client, ProducerConfig::new().max_block(within));
+    /// producer.flush(within).await?; // nothing was sent
+    /// let delivery = producer.send(ProducerRecord::new("readings", "21.5")).await?;
+    /// producer.flush(within).await?;
+    /// assert!(delivery.await?.offset.is_some()); // at once
+    /// # Ok(()) }) }
+    /// ```
     ///
     /// # Errors
     /// Some are still on their way; the deliveries tell which.

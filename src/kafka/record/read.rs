@@ -193,6 +193,19 @@ impl Batch {
     ///
     /// An `Err` among them is the last item; what came before it is sound.
     ///
+    /// ```
+    /// # use kafkacrypto::kafka::record::{BatchWriter, Compression, DECOMPRESSED_LIMIT, Defect, Stamp, read_batches};
+    /// let mut batch = BatchWriter::with_capacity(100);
+    /// batch.append(0, Some(b"key"), Some(&[b'a'; 5000]), &[])?;
+    /// let bytes = batch.finish(Compression::Gzip, None, Stamp::NONE)?;
+    ///
+    /// let batch = read_batches(&bytes).next().unwrap()?;
+    /// let record = batch.records(DECOMPRESSED_LIMIT)?.next().unwrap()?;
+    /// assert_eq!((record.offset, record.key.as_deref()), (0, Some(&b"key"[..])));
+    /// assert!(matches!(batch.records(1000).unwrap_err().defect, Defect::TooLarge { limit: 1000 }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// An unknown codec, damaged compressed data, or more than `limit`.
     pub fn records(&self, limit: usize) -> Result<Records, BatchError> {
@@ -208,6 +221,20 @@ impl Batch {
     }
 
     /// What a control batch says, if it ends a transaction.
+    ///
+    /// ```
+    /// # use kafkacrypto::kafka::record::{BatchWriter, Compression, Marker, Stamp, read_batches};
+    /// let mut batch = BatchWriter::with_capacity(100);
+    /// batch.append(0, Some(&[0, 0, 0, 1]), None, &[])?; // version 0, type 1
+    /// let data = batch.finish(Compression::None, None, Stamp::NONE)?;
+    /// let mut control = data.to_vec();
+    /// control[22] |= 1 << 5; // an attribute that only brokers set
+    ///
+    /// assert_eq!(read_batches(&data).next().unwrap()?.marker()?, None);
+    /// let batch = read_batches(&control.into()).unchecked().next().unwrap()?;
+    /// assert_eq!(batch.marker()?, Some(Marker::Commit));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// A control batch without a readable record. Data batches are `Ok(None)`.

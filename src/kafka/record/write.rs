@@ -63,6 +63,15 @@ impl BatchWriter {
 
     /// Adds a record, and returns its offset relative to the first.
     ///
+    /// ```
+    /// # use kafkacrypto::kafka::record::{BatchWriter, WriteError};
+    /// let mut batch = BatchWriter::with_capacity(100);
+    /// let size = batch.size_with(0, Some(b"key"), None, &[]);
+    /// assert_eq!(batch.append(0, Some(b"key"), None, &[])?, 0);
+    /// assert_eq!((batch.size(), batch.append(0, None, None, &[])?, batch.count()), (size, 1, 2));
+    /// # Ok::<(), WriteError>(())
+    /// ```
+    ///
     /// # Errors
     /// [`WriteError::TooLarge`] if the format can't hold it; the batch is then as before.
     pub fn append(
@@ -101,6 +110,21 @@ impl BatchWriter {
     /// The finished batch, for a produce request. `level` is the codec's own, `None` its default.
     ///
     /// Where compressing doesn't make the records smaller (encrypted ones, say), they are sent as they are.
+    ///
+    /// ```
+    /// # use kafkacrypto::kafka::record::{BatchWriter, Compression, Stamp, WriteError, read_batches};
+    /// let finished = |value: &[u8]| {
+    ///     let mut batch = BatchWriter::with_capacity(100);
+    ///     batch.append(0, None, Some(value), &[])?;
+    ///     batch.finish(Compression::Lz4, None, Stamp::NONE)
+    /// };
+    /// let codec = |batch| read_batches(&batch).next().unwrap().unwrap().compression();
+    /// assert_eq!(codec(finished(&[b'a'; 1000])?), Some(Compression::Lz4));
+    /// assert_eq!(codec(finished(b"a")?), Some(Compression::None));
+    /// let empty = BatchWriter::with_capacity(100).finish(Compression::Lz4, None, Stamp::NONE);
+    /// assert_eq!(empty, Err(WriteError::Empty));
+    /// # Ok::<(), WriteError>(())
+    /// ```
     ///
     /// # Errors
     /// [`WriteError::Empty`] without a record.

@@ -1,8 +1,9 @@
 //! Does what an engine can't: the network, signing that may take long, the passing of time.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, mpsc};
@@ -26,6 +27,9 @@ pub(super) struct Driver {
     /// Jobs that aren't done yet.
     pub(super) busy: AtomicUsize,
     pub(super) signing: Arc<Semaphore>,
+    /// Topics that are missing, until somebody has his turn at making them.
+    pub(super) wanted: Mutex<BTreeSet<Topic>>,
+    pub(super) making: tokio::sync::Mutex<()>,
 }
 
 impl Driver {
@@ -77,11 +81,11 @@ impl Driver {
         match job {
             Job::Follow(id, topic, from) => {
                 let follower = follower.clone();
-                for other in self.written_beside(&topic) {
-                    let driver = driver.clone();
-                    tasks.spawn(async move { driver.prepare_topic(&other).await });
-                }
-                tasks.spawn(async move { follower.follow(id, topic, from).await });
+                tasks.spawn(async move {
+                    let beside = driver.prepare(&topic).await;
+                    let warm = driver.warm(beside.as_slice());
+                    tokio::join!(warm, follower.follow(id, topic, from));
+                });
             }
             Job::Sign(id, job) => {
                 let counted = Counted::new(&driver);
@@ -147,24 +151,46 @@ impl Driver {
         }
     }
 
-    /// What a node that follows a key topic is going to write to.
-    fn written_beside(&self, topic: &str) -> Vec<Topic> {
-        match self.naming.role_of(topic) {
-            Role::Reqs(root) => vec![self.naming.keys(&root), self.naming.subs(&root)],
-            Role::Keys(root) => vec![self.naming.reqs(&root), self.naming.subs(&root)],
-            _ => Vec::new(),
+    /// Makes a key topic that is going to be followed and those that will be written to, which it answers with; for all
+    /// who wait in one request, since a broker takes as long for one: the first key is there sooner.
+    async fn prepare(&self, topic: &Topic) -> Vec<Topic> {
+        let beside = match self.naming.role_of(topic) {
+            Role::Reqs(root) => [self.naming.keys(&root), self.naming.subs(&root)],
+            Role::Keys(root) => [self.naming.reqs(&root), self.naming.subs(&root)],
+            _ => return Vec::new(),
+        };
+        let [first, second] = &beside;
+        tokio::join!(self.want(topic), self.want(first), self.want(second));
+        let _turn = self.making.lock().await;
+        let wanted = std::mem::take(&mut *self.wanted());
+        let names: Vec<&str> = wanted.iter().map(|topic| &**topic).collect();
+        if !names.is_empty() {
+            for (topic, made) in names.iter().zip(self.transport.create_topics(&names, 1, CALL_WITHIN).await) {
+                if let Err(error) = made {
+                    let (what, why) = (format!("creating topic {topic}"), error.to_string());
+                    self.machine.report(Event::Broker { what, why });
+                }
+            }
+        }
+        beside.into()
+    }
+
+    async fn want(&self, topic: &Topic) {
+        if let Ok(None) = self.transport.partitions(topic, CALL_WITHIN).await {
+            self.wanted().insert(topic.clone());
         }
     }
 
-    /// Makes a key topic, and the connection to it, before it is needed: the first key is there sooner.
-    async fn prepare_topic(&self, topic: &str) {
-        let missing = matches!(self.transport.partitions(topic, CALL_WITHIN).await, Ok(None));
-        if missing && let Err(error) = self.transport.create_topic(topic, 1, CALL_WITHIN).await {
-            let (what, why) = (format!("creating topic {topic}"), error.to_string());
-            return self.machine.report(Event::Broker { what, why });
+    /// Connects to where these topics are.
+    async fn warm(&self, topics: &[Topic]) {
+        for topic in topics {
+            // if this fails, the first record says so
+            let _ = self.transport.offset(topic, 0, OffsetAt::Latest, CALL_WITHIN).await;
         }
-        // if this fails, the first record says so
-        let _ = self.transport.offset(topic, 0, OffsetAt::Latest, CALL_WITHIN).await;
+    }
+
+    fn wanted(&self) -> MutexGuard<'_, BTreeSet<Topic>> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -308,6 +308,8 @@ impl Node {
             wake,
             busy: AtomicUsize::new(0),
             signing: Arc::new(Semaphore::new(signing_at_once())),
+            wanted: Mutex::default(),
+            making: tokio::sync::Mutex::default(),
         });
         let (stop, stopped) = watch::channel(false);
         let restarts = Arc::new(AtomicU64::new(0));

@@ -176,13 +176,27 @@ impl Transport for Kafka {
         partitions: i32,
         within: Duration,
     ) -> BoxFuture<'a, Result<Created, TransportError>> {
+        Box::pin(async move { self.create_topics(&[topic], partitions, within).await.swap_remove(0) })
+    }
+
+    fn create_topics<'a>(
+        &'a self,
+        topics: &'a [&'a str],
+        partitions: i32,
+        within: Duration,
+    ) -> BoxFuture<'a, Vec<Result<Created, TransportError>>> {
         Box::pin(async move {
-            let wanted = NewTopic::new(topic).partitions(partitions);
-            match self.shared.client.create_topic(&wanted, within).await {
+            let wanted: Vec<_> = topics.iter().map(|topic| NewTopic::new(*topic).partitions(partitions)).collect();
+            let created = match self.shared.client.create_topics(&wanted, within).await {
+                Ok(created) => created,
+                Err(error) => vec![Err(error); topics.len()],
+            };
+            let ours = |(topic, created): (&&str, _)| match created {
                 Ok(kafka::Created::New) => Ok(Created::New),
                 Ok(kafka::Created::Existed) => Ok(Created::Existed),
                 Err(error) => Err(changed(&about("create", topic), error)),
-            }
+            };
+            topics.iter().zip(created).map(ours).collect()
         })
     }
 

@@ -76,6 +76,23 @@ pub trait Transport: Send + Sync + 'static {
         within: Duration,
     ) -> BoxFuture<'a, Result<Created, TransportError>>;
 
+    /// The same for several topics: in one request where that can be, since one takes a broker as long as many. Answers
+    /// with what came of each, in their order.
+    fn create_topics<'a>(
+        &'a self,
+        topics: &'a [&'a str],
+        partitions: i32,
+        within: Duration,
+    ) -> BoxFuture<'a, Vec<Result<Created, TransportError>>> {
+        Box::pin(async move {
+            let mut created = Vec::new();
+            for topic in topics {
+                created.push(self.create_topic(topic, partitions, within).await);
+            }
+            created
+        })
+    }
+
     /// Sends records to one partition, in order, and answers with their offsets once the broker has them: all of them,
     /// or an error. After an error the broker may have them all the same. An offset that the broker doesn't tell is -1.
     fn produce<'a>(

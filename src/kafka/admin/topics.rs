@@ -11,8 +11,9 @@ use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::{
-    CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeConfigsRequest,
-    DescribeConfigsResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, TopicName,
+    CreatePartitionsRequest, CreateTopicsRequest, CreateTopicsResponse, DeleteRecordsRequest, DeleteTopicsRequest,
+    DescribeConfigsRequest, DescribeConfigsResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+    TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 use tokio::time::{Instant, sleep};
@@ -69,6 +70,30 @@ impl NewTopic {
     pub fn name(&self) -> &str {
         &self.name
     }
+
+    fn creatable(&self, version: i16) -> CreatableTopic {
+        let setting = |(name, value): (&String, &String)| {
+            CreatableTopicConfig::default().with_name(text(name)).with_value(Some(text(value)))
+        };
+        // Defaults came with version 4.
+        let partitions = if version < 4 && self.partitions == DEFAULT { 1 } else { self.partitions };
+        CreatableTopic::default()
+            .with_name(name(&self.name))
+            .with_num_partitions(partitions)
+            .with_replication_factor(self.replicas)
+            .with_configs(self.settings.iter().map(setting).collect())
+    }
+
+    fn created(&self, response: &CreateTopicsResponse) -> Result<Created, Error> {
+        let what = format!("can't create topic \"{}\"", escaped(&self.name));
+        let result = response.topics.iter().find(|result| result.name.as_str() == self.name);
+        match result.map(|result| (result.error_code, &result.error_message)) {
+            Some((0, _)) => Ok(Created::New),
+            Some((code, _)) if code == ResponseError::TopicAlreadyExists.code() => Ok(Created::Existed),
+            Some((code, said)) => Err(Error::from_code_and_text(code, said.as_deref(), &what)),
+            None => Err(Error::new(ErrorKind::Corrupt, format!("{what}: the answer doesn't mention it"))),
+        }
+    }
 }
 
 /// What became of a topic that was to be created.
@@ -106,34 +131,48 @@ impl Client {
     /// # Errors
     /// No right to create topics, settings that the cluster doesn't take, or no answer in time.
     pub async fn create_topic(&self, topic: &NewTopic, within: Duration) -> Result<Created, Error> {
+        self.create_topics(std::slice::from_ref(topic), within).await?.swap_remove(0)
+    }
+
+    /// Creates topics in one request, which takes a cluster no longer than one of them, and waits until they can be
+    /// written to, as far as the time goes. Answers with what came of each, in their order.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/kafka/example.rs"));
+    /// # fn main() { without_broker(async |client, within| {
+    /// use kafkacrypto::kafka::{Created, NewTopic};
+    ///
+    /// let created = client.create_topics(&[NewTopic::new("readings"), NewTopic::new("alarms")], within).await?;
+    /// assert_eq!(created, [Ok(Created::New), Ok(Created::New)]);
+    /// # Ok(()) }) }
+    /// ```
+    ///
+    /// # Errors
+    /// No answer in time. Of single topics: no right to create topics, settings that the cluster doesn't take.
+    pub async fn create_topics(
+        &self,
+        topics: &[NewTopic],
+        within: Duration,
+    ) -> Result<Vec<Result<Created, Error>>, Error> {
         let deadline = Instant::now() + within;
-        let setting = |(name, value): (&String, &String)| {
-            CreatableTopicConfig::default().with_name(text(name)).with_value(Some(text(value)))
+        let build = |version| {
+            let topics = topics.iter().map(|topic| topic.creatable(version)).collect();
+            CreateTopicsRequest::default().with_topics(topics).with_timeout_ms(millis(within))
         };
-        let what = format!("can't create topic \"{}\"", escaped(&topic.name));
-        let build = |version: i16| {
-            // Defaults came with version 4.
-            let partitions = if version < 4 && topic.partitions == DEFAULT { 1 } else { topic.partitions };
-            let creatable = CreatableTopic::default()
-                .with_name(name(&topic.name))
-                .with_num_partitions(partitions)
-                .with_replication_factor(topic.replicas)
-                .with_configs(topic.settings.iter().map(setting).collect());
-            CreateTopicsRequest::default().with_topics(vec![creatable]).with_timeout_ms(millis(within))
+        let read = |response: CreateTopicsResponse| {
+            let created: Vec<_> = topics.iter().map(|topic| topic.created(&response)).collect();
+            let moved = |error: &&Error| error.code() == Some(ResponseError::NotController.code());
+            match created.iter().filter_map(|created| created.as_ref().err()).find(moved) {
+                Some(moved) => Err(moved.clone()),
+                None => Ok(created),
+            }
         };
-        let created = self
-            .ask_until::<CreateTopicsRequest, _>(Target::Controller, Repeated::Harmful, deadline, build, |response| {
-                let result = response.topics.into_iter().next();
-                match result.map(|result| (result.error_code, result.error_message)) {
-                    Some((0, _)) => Ok(Created::New),
-                    Some((code, _)) if code == ResponseError::TopicAlreadyExists.code() => Ok(Created::Existed),
-                    Some((code, said)) => Err(Error::from_code_and_text(code, said.as_deref(), &what)),
-                    None => Err(Error::new(ErrorKind::Corrupt, format!("{what}: the answer doesn't mention it"))),
-                }
-            })
-            .await?;
-        self.stale(&topic.name);
-        if created == Created::New {
+        let (to, repeated) = (Target::Controller, Repeated::Harmful);
+        let created = self.ask_until::<CreateTopicsRequest, _>(to, repeated, deadline, build, read).await?;
+        for topic in topics {
+            self.stale(&topic.name);
+        }
+        for (topic, _) in topics.iter().zip(&created).filter(|(_, created)| **created == Ok(Created::New)) {
             self.wait_for_leaders(&topic.name, deadline).await;
         }
         Ok(created)
@@ -342,13 +381,15 @@ impl Client {
 
     /// A new topic is known to some brokers first.
     async fn wait_for_leaders(&self, topic: &str, deadline: Instant) {
-        while Instant::now() + PAUSE < deadline {
+        let mut pause = FIRST_PAUSE;
+        while Instant::now() + pause < deadline {
             let found = self.topic(topic, deadline).await.ok().flatten();
             if found.is_some_and(|found| found.partitions.values().all(|partition| partition.leader.is_some())) {
                 return;
             }
             self.stale(topic);
-            sleep(PAUSE).await;
+            sleep(pause).await;
+            pause = (pause * 2).min(MOST_PAUSE);
         }
     }
 }
@@ -381,4 +422,5 @@ const TOPIC: i8 = 2;
 const OF_THE_TOPIC: i8 = 1;
 const SET: i8 = 0;
 const DELETE: i8 = 1;
-const PAUSE: Duration = Duration::from_millis(50);
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const MOST_PAUSE: Duration = Duration::from_millis(50);

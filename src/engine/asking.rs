@@ -18,6 +18,43 @@ use crate::topic::Root;
 pub(super) struct Asking {
     roots: BTreeMap<Root, Wanted>,
     last_number: u64,
+    ready: Ready,
+}
+
+/// Ephemeral keys for the next request, made while nobody waits for one: an sntrup761 key takes ten milliseconds.
+#[derive(Debug)]
+enum Ready {
+    /// To be made at this time.
+    At(Duration),
+    Made(Vec<Ephemeral>),
+    /// Our chains don't allow requests to producers.
+    Needless,
+}
+
+impl Default for Ready {
+    fn default() -> Self {
+        Self::At(Duration::ZERO)
+    }
+}
+
+impl Ready {
+    fn take(&mut self, core: &Core, now: Now, rng: &mut dyn CryptoRng) -> Vec<Ephemeral> {
+        match std::mem::replace(self, Self::At(now.mono.saturating_add(REST))) {
+            Self::Made(keys) => keys,
+            Self::At(_) | Self::Needless => make(core, rng),
+        }
+    }
+
+    fn tick(&mut self, core: &Core, trust: &Trust, now: Now, rng: &mut dyn CryptoRng) {
+        if matches!(self, Self::At(at) if *at <= now.mono) {
+            let asks = trust.requesters().iter().any(|(_, direct)| *direct);
+            *self = if asks { Self::Made(make(core, rng)) } else { Self::Needless };
+        }
+    }
+}
+
+fn make(core: &Core, rng: &mut dyn CryptoRng) -> Vec<Ephemeral> {
+    core.schemes.iter().map(|scheme| Ephemeral::generate(*scheme, rng)).collect()
 }
 
 /// What is wanted under one root.
@@ -69,6 +106,9 @@ impl Asking {
 
     /// What was refused may be allowed now: our chain or the lists have changed.
     pub(super) fn reconsider(&mut self, core: &mut Core) {
+        if let Ready::Needless = self.ready {
+            self.ready = Ready::default();
+        }
         for (root, wanted) in &mut self.roots {
             for index in std::mem::take(&mut wanted.refused) {
                 let change = KeyringChange::Reconsider { root: root.clone(), index: index.clone() };
@@ -91,7 +131,11 @@ impl Asking {
             let repeat = wanted.open.iter().filter(|asked| !asked.missing.is_empty()).map(|asked| asked.next).min();
             if wanted.new.is_empty() { repeat } else { Some(Duration::ZERO) }
         };
-        ready.filter_map(due).min()
+        let keys = match self.ready {
+            Ready::At(at) if gate_open => Some(at),
+            _ => None,
+        };
+        ready.filter_map(due).chain(keys).min()
     }
 
     pub(super) fn due(&self, mono: Duration) -> Vec<(Root, KeyIndex)> {
@@ -103,13 +147,14 @@ impl Asking {
     pub(super) fn tick(&mut self, core: &mut Core, trust: &Trust, now: Now, rng: &mut dyn CryptoRng) {
         for (root, wanted) in self.roots.iter_mut().filter(|(_, wanted)| wanted.following == Following::Yes) {
             wanted.new.extend(wanted.open.sweep(now.mono));
-            wanted.ask_for_new(core, trust, root, &mut self.last_number, now, rng);
+            wanted.ask_for_new(core, trust, root, (&mut self.last_number, &mut self.ready), now, rng);
             for asked in wanted.open.iter_mut() {
                 if !asked.missing.is_empty() && asked.next <= now.mono {
                     ask(core, trust, root, asked, now, rng);
                 }
             }
         }
+        self.ready.tick(core, trust, now, rng);
     }
 
     pub(super) fn signed(
@@ -179,7 +224,7 @@ impl Wanted {
         core: &mut Core,
         trust: &Trust,
         root: &Root,
-        last_number: &mut u64,
+        (last_number, ready): (&mut u64, &mut Ready),
         now: Now,
         rng: &mut dyn CryptoRng,
     ) {
@@ -197,7 +242,7 @@ impl Wanted {
             let rest =
                 self.new.iter().nth(MAX_INDICES).cloned().map_or_else(BTreeSet::new, |at| self.new.split_off(&at));
             let asked = std::mem::replace(&mut self.new, rest);
-            let ephemerals = core.schemes.iter().map(|scheme| Ephemeral::generate(*scheme, rng)).collect();
+            let ephemerals = ready.take(core, now, rng);
             *last_number += 1;
             let expires = now.mono.saturating_add(core.settings.maxage);
             self.open.add(Asked::new(*last_number, asked, ephemerals, expires));
@@ -285,3 +330,6 @@ const MAX_WANTED: usize = 2_000;
 
 /// Roots under which anything is wanted.
 const MAX_ROOTS: usize = 10_000;
+
+/// How long after a request the keys for the next are made, so that they are in nobody's way.
+const REST: Duration = Duration::from_secs(1);

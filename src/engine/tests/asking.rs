@@ -47,6 +47,21 @@ fn offer() -> OfferKey {
 }
 
 #[test]
+fn the_ephemeral_keys_of_the_next_request_are_made_while_nobody_waits() {
+    let mut sim = Sim::new();
+    let (producer, consumer) = (sim.add(PRODUCER), sim.add(CONSUMER));
+    let rests = |sim: &Sim| sim.nodes[consumer].engine.next_wake().unwrap() > sim.now.mono + MINUTE / 2;
+    sim.run(SECOND);
+    assert!(rests(&sim), "made at the start");
+    let index = sim.encrypt(producer, "lab");
+    sim.want(consumer, "lab", &index);
+    sim.run(SECOND / 2);
+    assert!(sim.has(consumer, &index) && !rests(&sim), "used up, and due");
+    sim.run(SECOND);
+    assert!(rests(&sim), "made again");
+}
+
+#[test]
 fn a_key_arrives_without_a_repeat() {
     let mut sim = Sim::new();
     let (producer, consumer) = (sim.add(PRODUCER), sim.add(CONSUMER));

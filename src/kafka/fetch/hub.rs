@@ -10,6 +10,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::core::{Action, Ask, AskId, Core, Kind, Leaders, Limits, Options, ReaderId};
+use super::unpack::Unpacker;
 use super::{CLIENT_BUFFER, offsets, wire};
 use crate::kafka::Client;
 use crate::kafka::cluster::{Lane, Target, TopicMetadata};
@@ -18,6 +19,7 @@ use crate::kafka::cluster::{Lane, Target, TopicMetadata};
 #[derive(Debug)]
 pub(in crate::kafka) struct Hub {
     state: Mutex<State>,
+    unpacker: Arc<Unpacker>,
     start: Instant,
 }
 
@@ -32,7 +34,7 @@ impl Hub {
     pub(in crate::kafka) fn new() -> Self {
         let limits = Limits { client_bytes: CLIENT_BUFFER, poll_wait: POLL_WAIT, response_bytes: RESPONSE_BYTES };
         let state = State { core: Core::new(limits), wakes: BTreeMap::new(), timer: None };
-        Self { state: Mutex::new(state), start: Instant::now() }
+        Self { state: Mutex::new(state), unpacker: Unpacker::new(), start: Instant::now() }
     }
 
     pub(super) fn open(&self, options: Options, wake: Arc<Notify>) -> ReaderId {
@@ -50,6 +52,12 @@ impl Hub {
 
     pub(super) fn with<T>(&self, f: impl FnOnce(&mut Core) -> T) -> T {
         f(&mut self.lock().core)
+    }
+
+    /// Has decompressed what a Reader takes next.
+    pub(super) fn unpack_ahead(&self, reader: ReaderId) {
+        let parcels = self.with(|core| core.packed(reader));
+        self.unpacker.ahead(&parcels);
     }
 
     /// Does what is to be done now. Outside of a runtime that is nothing.

@@ -19,6 +19,7 @@ mod hub;
 mod offsets;
 mod open;
 mod reader;
+mod unpack;
 mod wire;
 
 pub use config::{CLIENT_BUFFER, Corrupt, Isolation, Most, OffsetAt, ReaderConfig, Reset, Start, TopicPartition};

@@ -1,17 +1,19 @@
 //! Records out of the bytes of one partition, as far as the caller wants to have them.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::Isolation;
 use super::core::Chunk;
-use crate::kafka::record::{
-    AbortedFilter, Batch, BatchError, Batches, DECOMPRESSED_LIMIT, Record, Records, Verdict, read_batches,
-};
+use super::unpack::Packed;
+use crate::kafka::record::{AbortedFilter, Batch, BatchError, DECOMPRESSED_LIMIT, Record, Records, Verdict};
 
 /// A chunk that is being read.
 #[derive(Debug)]
 pub(super) struct Open {
-    batches: Batches,
+    batches: VecDeque<Result<Arc<Packed>, BatchError>>,
     filter: AbortedFilter,
     records: Option<Within>,
     /// Whether any batch was whole.
@@ -55,7 +57,7 @@ impl Open {
         };
         let bytes = chunk.records.len();
         Self {
-            batches: read_batches(&chunk.records),
+            batches: chunk.batches.batches().iter().cloned().collect(),
             filter,
             records: None,
             any: false,
@@ -89,9 +91,11 @@ impl Open {
                 }
                 self.records = None;
             }
-            match self.batches.next() {
-                Some(Ok(batch)) => {
+            match self.batches.pop_front() {
+                Some(Ok(packed)) => {
                     self.any = true;
+                    let batch = packed.batch();
+                    drop(packed); // no thread begins with it now
                     if let Err(error) = self.enter(&batch, position) {
                         return bad(&error);
                     }

@@ -116,6 +116,9 @@ pub(super) const MAGIC_AT: usize = 16;
 /// Where the bytes begin that the checksum covers.
 pub(super) const CHECKED_FROM: usize = 21;
 
+/// Where the lower byte of the attributes is, with the codec.
+pub(super) const CODEC_AT: usize = 22;
+
 pub(super) const MAGIC: i8 = 2;
 pub(super) const CODEC: i16 = 7;
 pub(super) const LOG_APPEND_TIME: i16 = 1 << 3;

@@ -19,6 +19,7 @@ pub use aborted::{AbortedFilter, Verdict};
 pub use codec::Compression;
 pub use error::{BatchError, Defect, WriteError};
 pub use layout::{Stamp, TimestampType};
+pub(in crate::kafka) use read::is_compressed;
 pub use read::{Batch, Batches, Marker, Records, read_batches};
 pub use write::{BatchWriter, restamp};
 

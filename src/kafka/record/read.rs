@@ -6,7 +6,7 @@ use super::codec::{self, Compression};
 use super::cursor::Cursor;
 use super::error::{BatchError, Defect};
 use super::layout::{
-    CHECKED_FROM, CODEC, CONTROL, DELETE_HORIZON, HEADER, LOG_APPEND_TIME, Layout, MAGIC, MAGIC_AT, PREFIX,
+    CHECKED_FROM, CODEC, CODEC_AT, CONTROL, DELETE_HORIZON, HEADER, LOG_APPEND_TIME, Layout, MAGIC, MAGIC_AT, PREFIX,
     TRANSACTIONAL, TimestampType,
 };
 use super::{Header, Record};
@@ -188,6 +188,25 @@ impl Batch {
         Compression::from_id(self.attributes & CODEC)
     }
 
+    /// The bytes of its records, compressed if it is.
+    pub fn size(&self) -> usize {
+        self.body.len()
+    }
+
+    /// The same batch, not compressed any more.
+    ///
+    /// # Errors
+    /// An unknown codec, damaged compressed data, or more than `limit`.
+    pub fn unpacked(&self, limit: usize) -> Result<Self, BatchError> {
+        let codec = u8::try_from(self.attributes & CODEC).unwrap_or(u8::MAX);
+        let body = match self.compression() {
+            None => Err(Defect::Codec(codec)),
+            Some(codec) => codec::decompressed(codec, &self.body, limit),
+        };
+        let body = body.map_err(|defect| self.error(defect))?;
+        Ok(Self { attributes: self.attributes & !CODEC, body, ..self.clone() })
+    }
+
     /// Its records, decoded one by one as slices of the batch (or of its decompressed form). `limit` bounds the bytes
     /// that they may take in memory: [`DECOMPRESSED_LIMIT`](super::DECOMPRESSED_LIMIT) unless the caller knows better.
     ///
@@ -209,13 +228,7 @@ impl Batch {
     /// # Errors
     /// An unknown codec, damaged compressed data, or more than `limit`.
     pub fn records(&self, limit: usize) -> Result<Records, BatchError> {
-        let codec = u8::try_from(self.attributes & CODEC).unwrap_or(u8::MAX);
-        let body = match self.compression() {
-            None => Err(Defect::Codec(codec)),
-            Some(Compression::None) => Ok(self.body.clone()),
-            Some(codec) => codec::decompressed(codec, &self.body, limit),
-        };
-        let body = body.map_err(|defect| self.error(defect))?;
+        let Self { body, .. } = self.unpacked(limit)?;
         let budget = Budget { left: limit, limit };
         Ok(Records { batch: self.frame(), body, at: 0, index: 0, last_delta: -1, budget })
     }
@@ -410,6 +423,11 @@ impl Frame {
     fn error(&self, defect: Defect) -> BatchError {
         BatchError { base_offset: self.base_offset, last_offset: self.last_offset, defect }
     }
+}
+
+/// Whether the batch at the front of `bytes` says that it is compressed.
+pub(in crate::kafka) fn is_compressed(bytes: &[u8]) -> bool {
+    bytes.get(CODEC_AT).is_some_and(|attributes| i16::from(*attributes) & CODEC != 0)
 }
 
 fn length(bytes: &[u8]) -> Option<i32> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::super::unpack::Parcel;
 use super::super::{FetchError, Isolation, Reset, TopicPartition};
 use super::slot::{At, Need, backoff};
 use super::types::{AskId, Chunk, Find, Item, Kind, Leaders, Named, ReaderId, Reply, ReplyPart, Sent, TopicId};
@@ -159,6 +160,7 @@ impl Core {
             end,
             aborted: part.aborted.clone().into(),
             records: part.records.clone(),
+            batches: Parcel::new(part.records.clone()),
         };
         for reader in waiting {
             let Some(reading) = self.readers.get_mut(reader) else { continue };

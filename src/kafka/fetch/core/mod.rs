@@ -28,6 +28,7 @@ pub(super) use self::types::{
     Action, Ask, AskId, Chunk, Find, Item, Kind, Leaders, Limits, Named, OffsetFound, OffsetWant, Options, ReaderId,
     Reply, ReplyPart, Sent, TopicId,
 };
+use super::unpack::Parcel;
 use super::{Isolation, Start, TopicPartition};
 
 /// The state of everything that is fetched for one Client.
@@ -234,6 +235,18 @@ impl Core {
         Some((partition, item))
     }
 
+    /// What waits for a Reader and may be decompressed, about in the order in which it is taken.
+    pub(super) fn packed(&self, reader: ReaderId) -> Vec<Parcel> {
+        let Some(reading) = self.readers.get(&reader) else { return Vec::new() };
+        let queues = || reading.ready.iter().filter_map(|partition| reading.slots.get(partition));
+        let items = (0..LOOK_AHEAD).flat_map(|at| queues().filter_map(move |slot| slot.queue.get(at)));
+        let parcels = items.take(LOOK_AHEAD).filter_map(|item| match item {
+            Item::Chunk(chunk) => Some(&chunk.batches),
+            Item::Trouble { .. } | Item::Start(_) => None,
+        });
+        parcels.filter(|parcel| parcel.is_packed()).cloned().collect()
+    }
+
     /// Bytes that were taken are done with.
     pub(super) fn release(&mut self, reader: ReaderId, bytes: usize) {
         if let Some(reading) = self.readers.get_mut(&reader) {
@@ -361,3 +374,6 @@ impl Item {
         }
     }
 }
+
+/// So many chunks are looked at for what may be decompressed.
+const LOOK_AHEAD: usize = 32;

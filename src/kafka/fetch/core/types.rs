@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::super::unpack::Parcel;
 use super::super::{FetchError, Isolation, OffsetAt, Reset, TopicPartition};
 use crate::kafka::Error;
 
@@ -172,6 +173,7 @@ pub(in crate::kafka::fetch) struct Chunk {
     pub(in crate::kafka::fetch) end: i64,
     pub(in crate::kafka::fetch) aborted: Arc<[(i64, i64)]>,
     pub(in crate::kafka::fetch) records: Bytes,
+    pub(in crate::kafka::fetch) batches: Parcel,
 }
 
 /// What a Reader takes.

@@ -199,3 +199,73 @@ fn bytes_that_are_no_batch_end_in_an_error_and_not_in_a_loop() {
         fed.turn();
     }
 }
+
+/// Five records of 10 kB each from `first` on, compressed.
+fn large(codec: Compression, first: i64) -> Vec<u8> {
+    let digits = |seed: i64| (0..10_000).map(|at| b'0' + ((seed + at) * 7_919 % 1_009 % 10) as u8).collect::<Vec<_>>();
+    let mut writer = BatchWriter::with_capacity(60_000);
+    for offset in first..first + 5 {
+        writer.append(offset, None, Some(&digits(offset * 13)), &[]).unwrap();
+    }
+    let mut bytes = writer.finish(codec, None, Stamp::NONE).unwrap().to_vec();
+    bytes[..8].copy_from_slice(&first.to_be_bytes());
+    bytes
+}
+
+#[test]
+fn what_other_threads_decompress_is_handed_out_the_same() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for codec in Compression::ALL {
+        for damaged in [false, true] {
+            let mut batches: Vec<_> = (0..20).map(|number| large(codec, number * 5)).collect();
+            if damaged {
+                let bytes = &mut batches[13];
+                let middle = bytes.len() / 2;
+                bytes[middle..].fill(0xff);
+                let sum = crc32c::crc32c(&bytes[21..]);
+                bytes[17..21].copy_from_slice(&sum.to_be_bytes());
+            }
+            let read = |ahead: bool| {
+                let mut fed = fed(ReaderConfig::default(), 3);
+                fed.answer(batches.concat(), vec![]);
+                if ahead {
+                    let _inside = runtime.enter();
+                    fed.reader.hub.unpack_ahead(fed.reader.id);
+                }
+                let mut records = Vec::new();
+                for most in (1..).step_by(3) {
+                    let fetched = fed.collect(Most::records(most));
+                    let Some(fetched) = fetched.into_iter().next() else { break };
+                    records.extend(fetched.records);
+                }
+                assert_eq!(fed.buffered(), 0);
+                (records, fed.asks.last().map(|(_, offset)| *offset))
+            };
+            let (records, again) = read(true);
+            assert_eq!((&records, again), (&read(false).0, read(false).1));
+            let offsets: Vec<_> = records.iter().map(|record| record.offset).collect();
+            let end = if damaged { again.map_or(0, i64::from) } else { 100 };
+            assert_eq!(offsets, (3..end).collect::<Vec<_>>());
+            assert!(!damaged || (65..70).contains(&end), "{codec}: {end}");
+        }
+    }
+}
+
+#[test]
+fn what_is_being_decompressed_can_be_left() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mut fed = fed(ReaderConfig::default(), 0);
+    let partition = TopicPartition::new("t", 0);
+    for start in [40, 0, 90, 20] {
+        fed.answer((0..20).flat_map(|number| large(Compression::Zstd, number * 5)).collect::<Vec<_>>(), vec![]);
+        let inside = runtime.enter();
+        fed.reader.hub.unpack_ahead(fed.reader.id);
+        drop(inside);
+        fed.asks.clear();
+        fed.reader.seek(&partition, Start::Offset(start));
+        assert!(fed.collect(Most::default()).is_empty());
+        assert_eq!(fed.buffered(), 0);
+    }
+    fed.answer((4..20).flat_map(|number| large(Compression::Zstd, number * 5)).collect::<Vec<_>>(), vec![]);
+    assert_eq!(offsets(&fed.collect(Most::default())[0]), (20..100).collect::<Vec<_>>());
+}

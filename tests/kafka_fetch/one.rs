@@ -56,6 +56,58 @@ fn every_codec_with_headers() {
 }
 
 #[test]
+fn what_is_decompressed_ahead_comes_in_order_however_it_is_asked_for() {
+    let Some((bootstrap, mut writer, topic)) = setup("ahead") else { return };
+    writer.create(&topic, 2);
+    let codecs = ["zstd", "gzip", "none", "lz4", "snappy"];
+    for (n, codec) in codecs.iter().enumerate() {
+        for partition in 0..2 {
+            let settings = json!({"compression.type": codec, "batch.size": 60_000});
+            let request = json!({"topic": topic, "partition": partition, "first": n * 10_000, "count": 10_000,
+                "settings": settings});
+            writer.ask("produce", request);
+        }
+    }
+    let alone = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for runtime in [runtime(), alone] {
+        runtime.block_on(async {
+            let client = client(&bootstrap);
+            let mut reader = reader(&client, ReaderConfig::default(), &topic, 2);
+            let partitions = [0, 1].map(|n| TopicPartition::new(&*topic, n));
+            let (started, mut seen) = (Instant::now(), Seen::default());
+            for turn in 0.. {
+                let next = reader.next(Most::records(1 + turn % 7 * 200), LONG);
+                // Some are dropped after a moment.
+                let within = if turn % 3 == 0 { LONG } else { Duration::from_micros(200) };
+                let fetched = tokio::time::timeout(within, next).await.unwrap_or_default();
+                fetched.into_iter().for_each(|fetched| seen.add(fetched));
+                if seen.count() == 100_000 {
+                    break;
+                }
+                assert!(started.elapsed() < LONG, "{} {:?}", seen.count(), seen.errors);
+                match turn % 50 {
+                    10 => reader.pause(&partitions[..1]),
+                    13 => reader.resume(&partitions[..1]),
+                    // Elsewhere and back: what was ahead is dropped.
+                    30 => {
+                        let Some(next) = reader.standing(&partitions[1]).and_then(|standing| standing.next) else {
+                            continue;
+                        };
+                        reader.seek(&partitions[1], Start::Offset(0));
+                        reader.seek(&partitions[1], Start::Offset(next));
+                    }
+                    _ => {}
+                }
+            }
+            assert!(
+                seen.numbers.values().all(|numbers| numbers.iter().copied().eq(0..50_000)) && seen.errors.is_empty()
+            );
+            client.close().await;
+        });
+    }
+}
+
+#[test]
 fn the_brokers_time_under_log_append_time() {
     let Some((bootstrap, mut writer, topic)) = setup("append-time") else { return };
     writer.ask("create", json!({"topic": topic, "config": {"message.timestamp.type": "LogAppendTime"}}));

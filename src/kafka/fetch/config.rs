@@ -211,5 +211,6 @@ impl Most {
     }
 }
 
-/// Bytes that all Readers of one Client read ahead together.
+/// Bytes that all Readers of one Client read ahead together, as brokers send them. Of what is compressed, up to 32 MiB more
+/// are decompressed ahead.
 pub const CLIENT_BUFFER: usize = 64 << 20;

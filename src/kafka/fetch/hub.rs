@@ -9,9 +9,9 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::core::{Action, Ask, AskId, Core, Kind, Leaders, Limits, Options, ReaderId};
+use super::core::{Action, Ask, AskId, Core, Item, Kind, Leaders, Limits, Options, ReaderId};
 use super::unpack::Unpacker;
-use super::{CLIENT_BUFFER, offsets, wire};
+use super::{CLIENT_BUFFER, TopicPartition, offsets, wire};
 use crate::kafka::Client;
 use crate::kafka::cluster::{Lane, Target, TopicMetadata};
 
@@ -54,10 +54,15 @@ impl Hub {
         f(&mut self.lock().core)
     }
 
-    /// Has decompressed what a Reader takes next.
-    pub(super) fn unpack_ahead(&self, reader: ReaderId) {
-        let parcels = self.with(|core| core.packed(reader));
-        self.unpacker.ahead(&parcels);
+    /// The next thing that waits for a Reader. If it is compressed, other threads begin with it and with what is behind it.
+    pub(super) fn take(&self, reader: ReaderId) -> Option<(TopicPartition, Item)> {
+        let (taken, behind) = self.with(|core| {
+            let taken = core.take(reader)?;
+            let behind = taken.1.packed().map(|_| core.packed(reader)).unwrap_or_default();
+            Some((taken, behind))
+        })?;
+        self.unpacker.ahead(taken.1.packed().into_iter().chain(&behind));
+        Some(taken)
     }
 
     /// Does what is to be done now. Outside of a runtime that is nothing.

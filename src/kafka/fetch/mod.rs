@@ -1,7 +1,8 @@
 //! Reading: what all [`Reader`]s of a Client want, asked of each broker in one request, kept ready up to a bound.
 //!
 //! The core decides, as a pure state machine over events and time; the hub carries its requests out; a [`Reader`] hands out
-//! records and knows where it stands. Positions are the caller's: nothing is committed here.
+//! records and knows where it stands. What is compressed is decompressed ahead of it, on other threads. Positions are the
+//! caller's: nothing is committed here.
 //!
 //! What it must never do: hand out a record twice or out of order, skip one without saying so (in `skipped` or `error`), hold
 //! more bytes than it was allowed, ask for a partition in a request of its own, or lose anything when a future is dropped.

@@ -281,17 +281,12 @@ impl Reader {
             let Some(partition) = self.open.pop_front() else { break };
             self.serve(partition, &mut round);
         }
-        self.hub.unpack_ahead(self.id);
         while round.has_room() {
-            let Some((partition, item)) = self.hub.with(|core| core.take(self.id)) else { break };
+            let Some((partition, item)) = self.hub.take(self.id) else { break };
             let Some(place) = self.places.get_mut(&partition) else { continue };
-            let packed = matches!(&item, Item::Chunk(chunk) if chunk.batches.is_packed());
             place.items.push_back(item);
             if !place.queued {
                 self.serve(partition, &mut round);
-            }
-            if packed {
-                self.hub.unpack_ahead(self.id);
             }
         }
         if round.moved || self.hub.with(|core| core.is_starved(self.id)) {

@@ -104,10 +104,10 @@ impl Unpacker {
     }
 
     /// Hands over these, in this order, as far as there is room. Outside of a runtime that is nothing.
-    pub(super) fn ahead(self: &Arc<Self>, parcels: &[Parcel]) {
+    pub(super) fn ahead<'a>(self: &Arc<Self>, parcels: impl IntoIterator<Item = &'a Parcel>) {
         let Ok(runtime) = Handle::try_current() else { return };
         self.staff(&runtime);
-        for packed in parcels.iter().flat_map(Parcel::batches).flatten() {
+        for packed in parcels.into_iter().flat_map(Parcel::batches).flatten() {
             let Some(room) = packed.room.filter(|_| !packed.asked.load(Ordering::Relaxed)) else { continue };
             let Ok(room) = self.room.clone().try_acquire_many_owned(room) else { return };
             packed.asked.store(true, Ordering::Relaxed);

@@ -240,11 +240,7 @@ impl Core {
         let Some(reading) = self.readers.get(&reader) else { return Vec::new() };
         let queues = || reading.ready.iter().filter_map(|partition| reading.slots.get(partition));
         let items = (0..LOOK_AHEAD).flat_map(|at| queues().filter_map(move |slot| slot.queue.get(at)));
-        let parcels = items.take(LOOK_AHEAD).filter_map(|item| match item {
-            Item::Chunk(chunk) => Some(&chunk.batches),
-            Item::Trouble { .. } | Item::Start(_) => None,
-        });
-        parcels.filter(|parcel| parcel.is_packed()).cloned().collect()
+        items.take(LOOK_AHEAD).filter_map(Item::packed).cloned().collect()
     }
 
     /// Bytes that were taken are done with.
@@ -367,6 +363,14 @@ impl Reading {
 }
 
 impl Item {
+    /// Batches that may be worth decompressing ahead.
+    pub(super) fn packed(&self) -> Option<&Parcel> {
+        match self {
+            Self::Chunk(chunk) => Some(&chunk.batches).filter(|batches| batches.is_packed()),
+            Self::Trouble { .. } | Self::Start(_) => None,
+        }
+    }
+
     fn bytes(&self) -> usize {
         match self {
             Self::Chunk(chunk) => chunk.records.len(),

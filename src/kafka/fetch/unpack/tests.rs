@@ -19,7 +19,7 @@ fn batch(codec: Compression, value: &[u8]) -> Vec<u8> {
 /// Digits: about half of it is left when it is compressed.
 fn digits(count: usize) -> Vec<u8> {
     let next = |seed: &u64| Some(seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
-    std::iter::successors(Some(1), next).map(|seed| b'0' + (seed >> 33) as u8 % 10).take(count).collect()
+    std::iter::successors(Some(1), next).map(|seed| b'0' + (seed >> 33).to_le_bytes()[0] % 10).take(count).collect()
 }
 
 fn packed(parcel: &Parcel, at: usize) -> &Arc<Packed> {
@@ -47,7 +47,7 @@ fn each_codec_is_decompressed_and_its_room_comes_back() {
     for codec in [Compression::Gzip, Compression::Zstd] {
         let parcel = Parcel::new([batch(codec, &value), batch(codec, &value)].concat().into());
         assert!(parcel.is_packed() && !is_plain(packed(&parcel, 1)));
-        unpacker.ahead(std::slice::from_ref(&parcel));
+        unpacker.ahead([&parcel]);
         settle(&unpacker);
         let held: usize = (0..2).map(|at| packed(&parcel, at).batch().size()).sum();
         assert!(is_plain(packed(&parcel, 0)) && is_plain(packed(&parcel, 1)) && held > 100_000);
@@ -67,17 +67,17 @@ fn what_is_small_or_plain_or_already_gone_is_left_alone() {
     assert!(!parcel(small.clone()).is_packed() && !parcel(batch(Compression::None, &digits(50_000))).is_packed());
     assert!(!parcel(Vec::new()).is_packed());
     let among = parcel([batch(Compression::Gzip, &digits(50_000)), small].concat());
-    unpacker.ahead(std::slice::from_ref(&among));
+    unpacker.ahead([&among]);
     assert_eq!(unpacker.room.available_permits(), AHEAD, "there is no runtime");
     let _inside = runtime.enter();
-    unpacker.ahead(std::slice::from_ref(&among));
+    unpacker.ahead([&among]);
     settle(&unpacker);
     assert!(is_plain(packed(&among, 0)) && !is_plain(packed(&among, 1)));
     // No thread may start before the lock is gone; by then nobody wants it.
     let gone = parcel(batch(Compression::Gzip, &digits(50_000)));
     let busy = unpacker.room.available_permits();
     lock(&unpacker.work).threads = unpacker.most;
-    unpacker.ahead(std::slice::from_ref(&gone));
+    unpacker.ahead([&gone]);
     assert!(unpacker.room.available_permits() < busy);
     drop(gone);
     lock(&unpacker.work).threads = 0;
@@ -92,7 +92,7 @@ fn memory_is_bounded_and_what_is_too_large_is_left_to_who_reads_it() {
     let _inside = runtime.enter();
     let bomb = Parcel::new(batch(Compression::Gzip, &vec![b'a'; 40 << 20]).into());
     assert!(bomb.is_packed());
-    unpacker.ahead(std::slice::from_ref(&bomb));
+    unpacker.ahead([&bomb]);
     settle(&unpacker);
     assert!(!is_plain(packed(&bomb, 0)));
     assert_eq!(unpacker.room.available_permits(), AHEAD);
@@ -122,7 +122,7 @@ fn what_is_damaged_keeps_its_error() {
     bytes[17..21].copy_from_slice(&sum.to_be_bytes());
     let parcel = Parcel::new(bytes.into());
     let before = packed(&parcel, 0).batch().records(DECOMPRESSED_LIMIT).unwrap_err();
-    unpacker.ahead(std::slice::from_ref(&parcel));
+    unpacker.ahead([&parcel]);
     settle(&unpacker);
     assert_eq!(packed(&parcel, 0).batch().records(DECOMPRESSED_LIMIT).unwrap_err(), before);
 }
@@ -134,7 +134,7 @@ fn a_runtime_that_ends_takes_its_threads_along_and_the_next_one_goes_on() {
     let gone = first.handle().clone();
     drop(first);
     let inside = gone.enter();
-    unpacker.ahead(std::slice::from_ref(&parcel));
+    unpacker.ahead([&parcel]);
     drop(inside);
     assert_eq!(lock(&unpacker.work).threads, 0);
     let second = runtime();

@@ -14,6 +14,7 @@
 //! It keeps no position beyond what it reads ahead, creates no topic by asking for it, and owns no bytes. Connections
 //! belong to the tokio runtime that they were made on: use one transport on one runtime.
 
+mod failure;
 mod records;
 mod said;
 
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
+use failure::{about, about_partition, changed, failed, unreadable, unusable};
 use records::{each, received, to_send};
 use said::preferences;
 
@@ -33,8 +35,8 @@ use super::{
     Transport, TransportError, TransportErrorKind as Kind,
 };
 use crate::kafka::{
-    self, Client, Config, Corrupt, Delivery, Error, ErrorKind, FetchError, Most, NewTopic, OffsetAt as At, Producer,
-    ProducerConfig, Reader, ReaderConfig, Said, Settings, Start, TopicPartition,
+    self, Client, Config, Corrupt, Delivery, Error, Most, NewTopic, OffsetAt as At, Producer, ProducerConfig, Reader,
+    ReaderConfig, Said, Settings, Start, TopicPartition,
 };
 
 /// A way to an Apache Kafka cluster. Clones share their connections.
@@ -406,95 +408,10 @@ fn one(fetched: kafka::Fetched) -> Fetched {
     Fetched { topic, partition, result }
 }
 
-fn unreadable(error: &FetchError) -> TransportError {
-    let kind = match error {
-        FetchError::OutOfRange { .. } | FetchError::Truncated { .. } | FetchError::Recreated { .. } => {
-            Kind::OffsetOutOfRange
-        }
-        FetchError::Corrupt { .. } => Kind::Corrupt,
-        FetchError::NoSuchPartition { .. } => Kind::UnknownTopic,
-        FetchError::Failed { error, partition } => return failed(&format!("can't read {partition}"), error.clone()),
-    };
-    TransportError::new(kind, error.to_string())
-}
-
-/// The same for what changes something: that it may have arrived is told, whatever else is known.
-fn changed(what: &str, error: Error) -> TransportError {
-    TransportError::new(changed_kind(&error), told(what, &error))
-}
-
-fn changed_kind(error: &Error) -> Kind {
-    match kind_of(error) {
-        Kind::Corrupt => Kind::Corrupt,
-        _ if error.may_have_arrived() => Kind::TimedOut,
-        Kind::TimedOut => Kind::Unreachable, // nothing was sent in all the time
-        kind => kind,
-    }
-}
-
-fn unusable(error: Error) -> TransportError {
-    failed("can't use the Kafka settings", error)
-}
-
-fn failed(what: &str, error: Error) -> TransportError {
-    TransportError::new(kind_of(&error), told(what, &error))
-}
-
-/// What failed, once: the client often says it too.
-fn told(what: &str, error: &Error) -> String {
-    match error.message() {
-        message if message.starts_with(what) => message.to_owned(),
-        message => format!("{what}: {message}"),
-    }
-}
-
-impl From<Error> for TransportError {
-    fn from(error: Error) -> Self {
-        Self::new(changed_kind(&error), error.message())
-    }
-}
-
-fn kind_of(error: &Error) -> Kind {
-    match error.kind() {
-        ErrorKind::Unreachable | ErrorKind::Disconnected => Kind::Unreachable,
-        ErrorKind::TimedOut => Kind::TimedOut,
-        ErrorKind::NotKafka => Kind::NotKafka,
-        ErrorKind::Config | ErrorKind::Unsupported => Kind::Unsupported,
-        ErrorKind::UnknownTopic => Kind::UnknownTopic,
-        ErrorKind::OffsetOutOfRange => Kind::OffsetOutOfRange,
-        ErrorKind::NotAuthorised => Kind::NotAuthorised,
-        ErrorKind::Authentication => Kind::Authentication,
-        ErrorKind::TooLarge => Kind::TooLarge,
-        ErrorKind::Corrupt => Kind::Corrupt,
-        ErrorKind::Closed => Kind::Closed,
-        _ => match error.code() {
-            Some(
-                INVALID_TOPIC | INVALID_PARTITIONS | INVALID_CONFIG | INVALID_REQUEST | INVALID_TIMESTAMP
-                | INVALID_RECORD,
-            ) => Kind::Unsupported,
-            _ => Kind::Other,
-        },
-    }
-}
-
-fn about(what: &str, topic: &str) -> String {
-    format!("can't {what} topic \"{}\"", topic.escape_debug())
-}
-
-fn about_partition(what: &str, topic: &str, partition: i32) -> String {
-    format!("{}, partition {partition}", about(what, topic))
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-const INVALID_TOPIC: i16 = 17;
-const INVALID_TIMESTAMP: i16 = 32;
-const INVALID_PARTITIONS: i16 = 37;
-const INVALID_CONFIG: i16 = 40;
-const INVALID_REQUEST: i16 = 42;
-const INVALID_RECORD: i16 = 87;
 /// The offset of a record that the broker said nothing of (`acks=0`), or no more than that it has it.
 const NOT_TOLD: i64 = -1;
 /// Trouble that passes in this time isn't told.
@@ -507,16 +424,6 @@ const FORGOTTEN: Duration = Duration::from_secs(60);
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_may_have_arrived_stays_told() {
-        let error = |kind| changed("can't", Error::new(kind, "x"));
-        assert!(error(ErrorKind::Disconnected).may_have_arrived());
-        assert!(error(ErrorKind::TimedOut).may_have_arrived());
-        assert_eq!(error(ErrorKind::Unreachable).kind(), Kind::Unreachable);
-        assert_eq!(failed("can't", Error::from_code(17, "x")).kind(), Kind::Unsupported);
-        assert_eq!(failed("can't", Error::from_code(19, "x")).kind(), Kind::Other);
-    }
 
     #[tokio::test]
     async fn what_was_never_sent_is_not_in_doubt() {

@@ -152,7 +152,7 @@ impl Client {
         R::Response: Throttled,
     {
         let hold = match lane {
-            Lane::Main => Duration::ZERO,
+            Lane::Main | Lane::Spare => Duration::ZERO,
             Lane::Poll => deadline.saturating_duration_since(Instant::now()),
         };
         self.call_held(to, lane, hold, deadline, build).await
@@ -172,7 +172,16 @@ impl Client {
         R::Response: Throttled,
     {
         let there = self.reach(to, lane, deadline).await?;
+        let _polling = (lane == Lane::Poll).then(|| there.0.polling());
+        if lane == Lane::Spare && !there.0.has_spare() {
+            return Err(Error::new(ErrorKind::Disconnected, "the connection is needed for polling").unsent());
+        }
         exchange(&there, hold, deadline, build).await
+    }
+
+    /// Whether [`Lane::Spare`] of a broker may be used.
+    pub(in crate::kafka) fn has_spare(&self, broker: i32) -> bool {
+        self.0.peers.broker(broker).is_some_and(|peer| peer.has_spare())
     }
 
     /// One request that the broker doesn't answer: returns when it is written.

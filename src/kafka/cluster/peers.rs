@@ -13,12 +13,14 @@ use crate::kafka::net::connection::Connection;
 use crate::kafka::net::dial::Dialer;
 
 /// Which of the two connections to a broker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::kafka) enum Lane {
     /// For everything that is answered at once.
     Main,
     /// For what the broker holds back: long fetches, joining a group.
     Poll,
+    /// The connection of [`Poll`](Self::Poll), for what is answered at once, as long as nothing is held back there.
+    Spare,
 }
 
 /// A broker.
@@ -27,6 +29,25 @@ pub(in crate::kafka) struct Peer {
     main: Arc<Link>,
     poll: Arc<Link>,
     quiet_until: Mutex<Option<Instant>>,
+    polls: Mutex<Polls>,
+}
+
+/// Who uses [`Lane::Poll`].
+#[derive(Default)]
+struct Polls {
+    now: usize,
+    last: Option<Instant>,
+}
+
+/// A request that the broker may hold back.
+pub(super) struct Polling<'a>(&'a Peer);
+
+impl Drop for Polling<'_> {
+    fn drop(&mut self) {
+        let mut polls = lock(&self.0.polls);
+        polls.now = polls.now.saturating_sub(1);
+        polls.last = Some(Instant::now());
+    }
 }
 
 /// All brokers.
@@ -43,6 +64,7 @@ impl Peer {
             main: Link::new(address, dialer),
             poll: Link::new(address, dialer),
             quiet_until: Mutex::new(None),
+            polls: Mutex::default(),
         })
     }
 
@@ -55,9 +77,21 @@ impl Peer {
         self.be_quiet(deadline).await?;
         let link = match lane {
             Lane::Main => &self.main,
-            Lane::Poll => &self.poll,
+            Lane::Poll | Lane::Spare => &self.poll,
         };
         link.connection(deadline).await
+    }
+
+    /// From now on and until some time after the end of what this returns, nothing else shares the lane.
+    pub(super) fn polling(&self) -> Polling<'_> {
+        lock(&self.polls).now += 1;
+        Polling(self)
+    }
+
+    /// Whether [`Lane::Spare`] may be used.
+    pub(super) fn has_spare(&self) -> bool {
+        let polls = lock(&self.polls);
+        polls.now == 0 && polls.last.is_none_or(|last| last.elapsed() >= POLLS_AGAIN)
     }
 
     /// The broker wants no requests for a while.
@@ -143,3 +177,6 @@ impl Peers {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// Who has polled so lately will again.
+const POLLS_AGAIN: Duration = Duration::from_secs(2);

@@ -45,7 +45,7 @@ fn advance(shared: &Arc<Shared>, event: Event, jobs: &mut Jobs) -> (Option<Durat
     let _reporting = shared.reporting();
     let (actions, wake, idle) = {
         let mut state = shared.state();
-        let actions = state.handle(event, shared.now());
+        let actions = state.handle(event, shared.now(), &|broker| shared.client.has_spare(broker));
         (actions, state.next_wake(), state.is_idle())
     };
     for action in actions {
@@ -134,7 +134,7 @@ struct Sealed {
 }
 
 async fn send(shared: Arc<Shared>, outgoing: Outgoing) -> Event {
-    let Outgoing { request, broker, parcels } = outgoing;
+    let Outgoing { request, broker, lane, parcels } = outgoing;
     let (mut returned, mut sealed) = (Vec::with_capacity(parcels.len()), Vec::with_capacity(parcels.len()));
     for parcel in parcels {
         let Parcel { topic, topic_id, partition, stamp, body, slot, place } = parcel;
@@ -147,14 +147,19 @@ async fn send(shared: Arc<Shared>, outgoing: Outgoing) -> Event {
         };
         returned.push(Returned { slot, place, body, result });
     }
-    let (quiet, results) = exchange(&shared, broker, sealed).await;
+    let (quiet, results) = exchange(&shared, broker, lane, sealed).await;
     let written = returned.iter_mut().filter(|parcel| parcel.body.is_some());
     written.zip(results).for_each(|(parcel, result)| parcel.result = result);
     Event::Answered { request, quiet, parcels: returned }
 }
 
 /// One request: how long the broker wants us to be quiet, and what became of each batch.
-async fn exchange(shared: &Shared, broker: i32, sealed: Vec<Sealed>) -> (Duration, Vec<Result<Ack, Error>>) {
+async fn exchange(
+    shared: &Shared,
+    broker: i32,
+    lane: Lane,
+    sealed: Vec<Sealed>,
+) -> (Duration, Vec<Result<Ack, Error>>) {
     let time = shared.request_timeout;
     // A broker that answers soon, if only that others lag behind, can be told from one that is gone. Who isn't idempotent
     // needs the real answer.
@@ -167,7 +172,7 @@ async fn exchange(shared: &Shared, broker: i32, sealed: Vec<Sealed>) -> (Duratio
     let to = Target::Broker(broker);
     let answer = match shared.config.acks {
         Acks::None => shared.client.post(to, deadline, build).await.map(|()| None),
-        _ => shared.client.call_held(to, Lane::Main, slack, deadline, build).await.map(Some),
+        _ => shared.client.call_held(to, lane, slack, deadline, build).await.map(Some),
     };
     match answer {
         Ok(None) => (Duration::ZERO, named.iter().map(|_| Ok(Ack::default())).collect()),

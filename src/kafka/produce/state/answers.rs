@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use kafka_protocol::error::ResponseError as Code;
 
+use crate::kafka::cluster::Lane;
 use crate::kafka::error::{Error, ErrorKind};
 
 use super::super::batch::{Batch, Body, Place};
 use super::super::report::Ack;
 use super::partition::{Partition, Reset};
-use super::{Identity, Pause, Places, Returned, State, Topic};
+use super::{Identity, Pause, Places, Request, Returned, State, Topic};
 
 /// What an answer means for a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,18 +31,32 @@ enum Verdict {
 impl State {
     /// A request has ended.
     pub(super) fn answered(&mut self, request: u64, quiet: Duration, parcels: Vec<Returned>, now: Duration) {
-        if let Some(id) = self.requests.remove(&request) {
-            let broker = self.brokers.entry(id).or_default();
-            broker.in_flight = broker.in_flight.saturating_sub(1);
+        if let Some(Request { broker, lane, bytes }) = self.requests.remove(&request) {
+            let way = (broker, lane);
+            parcels.iter().for_each(|parcel| self.landed(parcel.slot, way));
+            let broker = self.brokers.entry(broker).or_default();
+            let traffic = broker.over(lane);
+            traffic.requests = traffic.requests.saturating_sub(1);
+            traffic.bytes = traffic.bytes.saturating_sub(bytes);
             broker.quiet_until = broker.quiet_until.max(now.saturating_add(quiet));
             // Errors without a code are those of the connection; all parcels share them.
             match parcels.iter().find_map(|parcel| parcel.result.as_ref().err().filter(|e| e.code().is_none())) {
+                Some(_) if lane == Lane::Spare => broker.alone_until = now.saturating_add(ALONE),
                 Some(_) => broker.pause.failed(&self.rules, &mut self.dice, now),
                 None => broker.pause = Pause::default(),
             }
         }
         for parcel in parcels {
             self.returned(parcel, now);
+        }
+    }
+
+    fn landed(&mut self, slot: usize, way: (i32, Lane)) {
+        let flying = self.partitions.get_mut(slot).map(|partition| &mut partition.flying);
+        if let Some((flying, at)) =
+            flying.and_then(|all| all.iter().position(|other| *other == way).map(|at| (all, at)))
+        {
+            flying.swap_remove(at);
         }
     }
 
@@ -279,5 +294,7 @@ fn judge(result: Result<Ack, Error>) -> Verdict {
     }
 }
 
+/// How long to do without a second connection that failed.
+const ALONE: Duration = Duration::from_secs(30);
 /// A new sequence is refused for reasons that another one doesn't help.
 const MOST_RESETS: u32 = 3;

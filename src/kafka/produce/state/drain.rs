@@ -5,19 +5,20 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::kafka::cluster::Lane;
 use crate::kafka::error::Error;
 use crate::kafka::record::{Compression, Stamp};
 
 use super::super::batch::{Batch, Body};
 use super::partition::Partition;
-use super::{Action, Identity, Outgoing, Parcel, State};
+use super::{Action, Identity, Outgoing, Parcel, Request, State, Traffic};
 
-/// The requests that are being filled, by broker, with their sizes.
-type Loads = BTreeMap<i32, (Outgoing, usize)>;
+/// The requests that are being filled, by broker and connection.
+type Loads = BTreeMap<(i32, Lane), Outgoing>;
 
 impl State {
     /// Does what is due, and says when more will be.
-    pub(super) fn advance(&mut self, now: Duration) {
+    pub(super) fn advance(&mut self, now: Duration, spare: &dyn Fn(i32) -> bool) {
         self.wake = None;
         self.expire(now);
         loop {
@@ -25,7 +26,7 @@ impl State {
             let mut served = VecDeque::new();
             for _ in 0..self.busy.len() {
                 let Some(slot) = self.busy.pop_front() else { break };
-                if self.offer(slot, &mut loads, now) {
+                if self.offer(slot, &mut loads, now, spare) {
                     served.push_back(slot);
                 } else if self.partitions.get(slot).is_some_and(|partition| !partition.is_empty()) {
                     self.busy.push_back(slot);
@@ -37,7 +38,7 @@ impl State {
             if loads.is_empty() {
                 break;
             }
-            self.actions.extend(loads.into_values().map(|(outgoing, _)| Action::Send(outgoing)));
+            self.actions.extend(loads.into_values().map(Action::Send));
         }
     }
 
@@ -62,34 +63,51 @@ impl State {
     }
 
     /// Puts the first batch of a partition into the request to its leader, if all is ready for that.
-    fn offer(&mut self, slot: usize, loads: &mut Loads, now: Duration) -> bool {
+    fn offer(&mut self, slot: usize, loads: &mut Loads, now: Duration, spare: &dyn Fn(i32) -> bool) -> bool {
         self.compress(slot);
-        self.reset(slot)
-            && self.is_led(slot, now)
-            && self.is_its_turn(slot, loads, now)
-            && self.is_known(slot, now)
-            && self.load(slot, loads).is_some()
+        if !self.reset(slot) || !self.is_led(slot, now) {
+            return false;
+        }
+        let Some(way) = self.way(slot, now, spare) else { return false };
+        self.is_its_turn(slot, way, loads, now) && self.is_known(slot, now) && self.load(slot, way, loads).is_some()
+    }
+
+    /// The broker and the connection for a partition's next batch: those of what is out, so that the order stays. `None`
+    /// as long as it is out where no more may go.
+    fn way(&mut self, slot: usize, now: Duration, spare: &dyn Fn(i32) -> bool) -> Option<(i32, Lane)> {
+        let partition = self.partitions.get(slot)?;
+        let leader = partition.leader?;
+        if !partition.out.is_empty() && partition.out_at != Some(leader) {
+            return None;
+        }
+        if let Some((_, lane)) = partition.flying.iter().find(|(at, _)| *at == leader) {
+            return (*lane == Lane::Main || spare(leader)).then_some((leader, *lane));
+        }
+        let broker = self.brokers.entry(leader).or_default();
+        let is_busy = broker.main.bytes >= self.rules.share_from && broker.main.bytes > broker.spare.bytes;
+        let shared = is_busy && broker.alone_until <= now && spare(leader);
+        Some((leader, if shared { Lane::Spare } else { Lane::Main }))
     }
 
     /// The same, when only the room in the request can be missing.
-    fn load(&mut self, slot: usize, loads: &mut Loads) -> Option<()> {
+    fn load(&mut self, slot: usize, way: (i32, Lane), loads: &mut Loads) -> Option<()> {
         let partition = self.partitions.get_mut(slot)?;
-        let leader = partition.leader?;
+        let (leader, lane) = way;
         let topic = self.topics.get(partition.topic)?;
         let size = partition.queue.front()?.body.as_ref()?.size();
         let broker = self.brokers.entry(leader).or_default();
-        match loads.get(&leader) {
-            Some((_, loaded)) if loaded.saturating_add(size) > self.rules.request_size => return None,
+        match loads.get(&way).and_then(|outgoing| self.requests.get(&outgoing.request)) {
+            Some(request) if request.bytes.saturating_add(size) > self.rules.request_size => return None,
             Some(_) => {}
-            None if broker.in_flight >= broker.most(self.rules.max_in_flight) => return None,
+            None if broker.requests() >= broker.most(self.rules.max_in_flight) => return None,
             None => {
-                broker.in_flight += 1;
-                self.requests.insert(self.next, leader);
-                loads.insert(leader, (Outgoing { request: self.next, broker: leader, parcels: Vec::new() }, 0));
+                broker.over(lane).requests += 1;
+                self.requests.insert(self.next, Request { broker: leader, lane, bytes: 0 });
+                loads.insert(way, Outgoing { request: self.next, broker: leader, lane, parcels: Vec::new() });
                 self.next = self.next.saturating_add(1);
             }
         }
-        let (outgoing, loaded) = loads.get_mut(&leader)?;
+        let outgoing = loads.get_mut(&way)?;
         let mut batch = partition.queue.pop_front()?;
         let stamp = match batch.stamp {
             Some(stamp) => stamp,
@@ -101,12 +119,14 @@ impl State {
             None => Stamp::NONE,
         };
         let body = batch.body.take()?;
-        *loaded = loaded.saturating_add(size);
+        self.requests.get_mut(&outgoing.request)?.bytes += size;
+        broker.over(lane).bytes += size;
         let (topic, topic_id, place) = (Arc::clone(&topic.name), topic.id, batch.place);
         outgoing.parcels.push(Parcel { topic, topic_id, partition: partition.number, stamp, body, slot, place });
         (batch.stamp, batch.closed) = (Some(stamp), true);
         partition.hint = size;
         partition.out_at = Some(leader);
+        partition.flying.push(way);
         partition.out.push_back(batch);
         Some(())
     }
@@ -168,19 +188,14 @@ impl State {
     }
 
     /// Whether the first batch may go: no other is in its way, and it is full or has waited long enough.
-    fn is_its_turn(&mut self, slot: usize, loads: &Loads, now: Duration) -> bool {
+    fn is_its_turn(&mut self, slot: usize, way: (i32, Lane), loads: &Loads, now: Duration) -> bool {
         let (idempotent, most) = (self.rules.idempotent, self.rules.max_in_flight);
         let Some(partition) = self.partitions.get_mut(slot) else { return false };
         let most_out = partition.most_out(idempotent, most, now);
-        let out_elsewhere = !partition.out.is_empty() && partition.out_at != partition.leader;
         let last_out = partition.out.back().map(|batch| batch.place);
         let forgotten = partition.would_be_forgotten();
         let Some(batch) = partition.queue.front_mut() else { return false };
-        if forgotten
-            || out_elsewhere
-            || partition.out.len() >= most_out
-            || last_out.is_some_and(|last| last > batch.place)
-        {
+        if forgotten || partition.out.len() >= most_out || last_out.is_some_and(|last| last > batch.place) {
             return false;
         }
         if !batch.closed {
@@ -189,8 +204,8 @@ impl State {
                 self.wake_at(due);
                 return false;
             }
-            let leader = partition.leader.filter(|leader| !loads.contains_key(leader));
-            if leader.and_then(|leader| self.brokers.get(&leader)).is_some_and(|broker| broker.in_flight >= EAGER) {
+            let broker = self.brokers.entry(way.0).or_default();
+            if !loads.contains_key(&way) && broker.over(way.1).requests >= EAGER {
                 return false;
             }
             batch.closed = true;
@@ -264,6 +279,14 @@ impl State {
 }
 
 impl super::Broker {
+    pub(super) fn over(&mut self, lane: Lane) -> &mut Traffic {
+        if lane == Lane::Main { &mut self.main } else { &mut self.spare }
+    }
+
+    fn requests(&self) -> usize {
+        self.main.requests + self.spare.requests
+    }
+
     /// How many requests may be out: one, until a broker that failed has answered.
     fn most(&self, most: usize) -> usize {
         if self.pause.failures > 0 { 1 } else { most }

@@ -10,6 +10,8 @@
 //!   and nothing of the partition is out. The new sequence comes with a higher epoch (KIP-360), so that the broker
 //!   refuses whatever of the old one still comes. (The epoch is known to the partition only: without transactions
 //!   nobody else looks at it.)
+//! - What is out of a partition is out over one connection; a second one to a busy broker is used as long as nobody
+//!   polls there.
 //! - Each record is reported once, at its deadline at the latest.
 
 mod answers;
@@ -26,14 +28,14 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::kafka::cluster::TopicMetadata;
+use crate::kafka::cluster::{Lane, TopicMetadata};
 use crate::kafka::error::{Error, ErrorKind};
 use crate::kafka::record::{BatchWriter, Compression, Stamp};
 
 use super::batch::{Batch, Body, Place, unwritable};
 use super::partitioner::{Dice, Partitioner};
 use super::report::{Ack, Delivery, Piece, Report};
-use super::{ProducerConfig, ProducerRecord};
+use super::{Acks, ProducerConfig, ProducerRecord};
 pub(super) use drain::what;
 use partition::Partition;
 
@@ -49,8 +51,8 @@ pub(in crate::kafka::produce) struct State {
     /// The partitions that have a batch that isn't reported; who is served next is first.
     busy: VecDeque<usize>,
     brokers: BTreeMap<i32, Broker>,
-    /// The requests that are out, and to whom.
-    requests: HashMap<u64, i32>,
+    /// The requests that are out.
+    requests: HashMap<u64, Request>,
     next: u64,
     /// The batches that aren't reported.
     live: BTreeSet<Place>,
@@ -67,6 +69,8 @@ pub(in crate::kafka::produce) struct Rules {
     pub(super) linger: Duration,
     pub(super) compression: Compression,
     pub(super) max_in_flight: usize,
+    /// So many bytes are out over the first connection to a broker before a second is worth it.
+    pub(super) share_from: usize,
     pub(super) partitioner: Partitioner,
     /// The first and the longest wait before something is tried again.
     pub(super) backoff: (Duration, Duration),
@@ -98,7 +102,7 @@ pub(in crate::kafka::produce) struct Places {
 /// What is to be done.
 #[derive(Debug)]
 pub(in crate::kafka::produce) enum Action {
-    /// Send these batches, and answer with [`Event::Answered`]. Requests to one broker in the order of these actions.
+    /// Send these batches, and answer with [`Event::Answered`]. Requests over one lane in the order of these actions.
     Send(Outgoing),
     /// Compress a batch, and answer with [`Event::Compressed`].
     Compress { slot: usize, place: Place, body: Body },
@@ -115,6 +119,8 @@ pub(in crate::kafka::produce) enum Action {
 pub(in crate::kafka::produce) struct Outgoing {
     pub(super) request: u64,
     pub(super) broker: i32,
+    /// [`Lane::Main`] or [`Lane::Spare`].
+    pub(super) lane: Lane,
     pub(super) parcels: Vec<Parcel>,
 }
 
@@ -172,6 +178,8 @@ impl Rules {
             linger: config.linger,
             compression: config.compression,
             max_in_flight: config.max_in_flight,
+            // What isn't answered may still be on its way when the next is sent.
+            share_from: if config.acks == Acks::None { usize::MAX } else { SHARE_FROM },
             partitioner: config.partitioner,
             backoff,
         }
@@ -242,8 +250,13 @@ impl State {
         Ok((delivery, is_new))
     }
 
-    /// What follows from an event.
-    pub(in crate::kafka::produce) fn handle(&mut self, event: Event, now: Duration) -> Vec<Action> {
+    /// What follows from an event. `spare`: whether [`Lane::Spare`] of a broker may be used.
+    pub(in crate::kafka::produce) fn handle(
+        &mut self,
+        event: Event,
+        now: Duration,
+        spare: &dyn Fn(i32) -> bool,
+    ) -> Vec<Action> {
         match event {
             Event::Tick => {}
             Event::Topic { name, found } => self.located(&name, found, now),
@@ -251,7 +264,7 @@ impl State {
             Event::Answered { request, quiet, parcels } => self.answered(request, quiet, parcels, now),
             Event::Compressed { slot, place, body } => self.compressed(slot, place, body),
         }
-        self.advance(now);
+        self.advance(now, spare);
         std::mem::take(&mut self.actions)
     }
 
@@ -401,9 +414,27 @@ enum Identity {
 
 #[derive(Debug, Default)]
 struct Broker {
-    in_flight: usize,
+    main: Traffic,
+    spare: Traffic,
+    /// The second connection was of no use: until when to do without.
+    alone_until: Duration,
     quiet_until: Duration,
     pause: Pause,
+}
+
+/// What is out over a connection.
+#[derive(Debug, Default)]
+struct Traffic {
+    requests: usize,
+    bytes: usize,
+}
+
+/// A request that is out.
+#[derive(Debug)]
+struct Request {
+    broker: i32,
+    lane: Lane,
+    bytes: usize,
 }
 
 /// After failures: how many, and until when to wait.
@@ -424,6 +455,8 @@ impl Pause {
     }
 }
 
+/// See [`Rules::share_from`].
+const SHARE_FROM: usize = 64 * 1024;
 /// What a batch has room for at first; it grows.
 const FIRST_CAPACITY: usize = 512;
 /// Records without a key change the partition after so many bytes, or a batch if that is more.

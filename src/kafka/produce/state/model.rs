@@ -19,6 +19,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{Action, Event, Outgoing, Places, Refusal, Returned, Rules, State};
+use crate::kafka::cluster::Lane;
 use crate::kafka::error::{Error, ErrorKind};
 use crate::kafka::produce::batch::Body;
 use crate::kafka::produce::report::{Ack, Delivery, Report};
@@ -42,8 +43,10 @@ struct World {
     now: Duration,
     rules: Rules,
     topics: Vec<Topic>,
-    /// What is on its way to each broker, over its connection.
-    lanes: BTreeMap<i32, VecDeque<Request>>,
+    /// What is on its way to each broker, by connection.
+    lanes: BTreeMap<Way, VecDeque<Request>>,
+    /// Somebody polls, so that the second connections aren't free.
+    polled: bool,
     /// What was given up and may still arrive.
     ghosts: VecDeque<(i32, VecDeque<Request>)>,
     refreshes: VecDeque<Arc<str>>,
@@ -60,6 +63,8 @@ struct World {
     /// Another producer has taken our id somewhere, so that nothing is promised of what was under way.
     fenced: bool,
 }
+
+type Way = (i32, Lane);
 
 struct Topic {
     name: Arc<str>,
@@ -112,6 +117,7 @@ impl World {
             linger: Duration::from_millis(if kind & 2 == 0 { 0 } else { 20 }),
             compression: if kind & 4 == 0 { Compression::None } else { Compression::Gzip },
             max_in_flight: 5,
+            share_from: 150,
             partitioner: Partitioner::Java,
             backoff: (Duration::from_millis(50), Duration::from_secs(1)),
         };
@@ -128,6 +134,7 @@ impl World {
             rules,
             topics: (0..2).map(topic).collect(),
             lanes: BTreeMap::new(),
+            polled: false,
             ghosts: VecDeque::new(),
             refreshes: VecDeque::new(),
             asked_id: 0,
@@ -147,11 +154,11 @@ impl World {
         let mut byte = || bytes.next().unwrap_or(0);
         match what % 20 {
             0..=5 => self.append(usize::from(what / 20 % 2), byte()),
-            6..=8 => self.answer(i32::from(byte() % 3) + 1, true),
-            9 => self.answer(i32::from(byte() % 3) + 1, false),
+            6..=8 => self.answer(way(byte()), true),
+            9 => self.answer(way(byte()), false),
             10 => {
-                let (broker, arrived) = (i32::from(byte() % 3) + 1, byte());
-                self.cut(broker, usize::from(arrived % 8), arrived & 8 != 0);
+                let (way, arrived) = (way(byte()), byte());
+                self.cut(way, usize::from(arrived % 8), arrived & 8 != 0);
             }
             11 => self.haunt(),
             12 => {
@@ -164,7 +171,8 @@ impl World {
             14 => self.elapse(Duration::from_millis(u64::from(byte()) * 100)),
             15 => self.wake(),
             16 => self.refreshed(byte()),
-            17 => match byte() % 4 {
+            17 => match byte() % 5 {
+                4 => self.polled = !self.polled,
                 0 => self.identify(Err(Error::from_code(15, "can't get an id"))),
                 1 => self.compressed(),
                 _ => self.identify(Ok(())),
@@ -233,7 +241,7 @@ impl World {
     }
 
     fn handle(&mut self, event: Event) {
-        let actions = self.state.handle(event, self.now);
+        let actions = self.state.handle(event, self.now, &|_| !self.polled);
         actions.into_iter().for_each(|action| self.perform(action));
     }
 
@@ -259,7 +267,8 @@ impl World {
     }
 
     fn send(&mut self, outgoing: Outgoing) {
-        let Outgoing { request, broker, parcels } = outgoing;
+        let Outgoing { request, broker, lane, parcels } = outgoing;
+        assert!(lane == Lane::Main || !self.polled, "nothing is sent behind a poll");
         let mut size = 0;
         let mut partitions = HashSet::new();
         let parcels: Vec<_> = parcels
@@ -276,17 +285,23 @@ impl World {
             })
             .collect();
         assert!(!parcels.is_empty() && size <= self.rules.request_size, "{size} bytes");
-        let lane = self.lanes.entry(broker).or_default();
-        lane.push_back(Request { number: request, parcels });
-        assert!(lane.len() <= self.rules.max_in_flight, "requests in flight");
+        for (other, requests) in self.lanes.iter().filter(|(other, _)| other.0 == broker && other.1 != lane) {
+            let out = |parcel: &Parcel| parcels.iter().any(|ours| ours.slot == parcel.slot);
+            let both = requests.iter().flat_map(|request| &request.parcels).any(out);
+            assert!(!both, "a partition is out over {other:?} and {lane:?}");
+        }
+        self.lanes.entry((broker, lane)).or_default().push_back(Request { number: request, parcels });
+        let over = |lane| self.lanes.get(&(broker, lane)).map_or(0, VecDeque::len);
+        assert!(over(Lane::Main) + over(Lane::Spare) <= self.rules.max_in_flight, "requests in flight");
     }
 
     /// The first request arrives at its broker, and its answer at the producer or not at all.
-    fn answer(&mut self, broker: i32, comes_back: bool) {
+    fn answer(&mut self, way: Way, comes_back: bool) {
+        let (broker, _) = way;
         if !comes_back {
-            return self.cut(broker, 1, false);
+            return self.cut(way, 1, false);
         }
-        let Some(request) = self.lanes.get_mut(&broker).and_then(VecDeque::pop_front) else { return };
+        let Some(request) = self.lanes.get_mut(&way).and_then(VecDeque::pop_front) else { return };
         let error = self.next_broker_error.remove(&broker);
         let results: Vec<_> = request.parcels.iter().map(|parcel| self.arrive(broker, parcel, error)).collect();
         self.answered(request, results);
@@ -304,8 +319,9 @@ impl World {
     }
 
     /// A connection ends: the first requests have arrived, the others never do, or later.
-    fn cut(&mut self, broker: i32, arrived: usize, later: bool) {
-        let lane = std::mem::take(self.lanes.entry(broker).or_default());
+    fn cut(&mut self, way: Way, arrived: usize, later: bool) {
+        let (broker, _) = way;
+        let lane = std::mem::take(self.lanes.entry(way).or_default());
         if lane.is_empty() {
             return;
         }
@@ -433,7 +449,7 @@ impl World {
             while !self.compressing.is_empty() {
                 self.compressed();
             }
-            (1..=3).for_each(|broker| self.answer(broker, true));
+            (0..6).for_each(|at| self.answer(way(at), true));
             self.look();
             let quiet = self.refreshes.is_empty() && self.asked_id == 0 && self.compressing.is_empty();
             if quiet && !self.state.is_idle() && self.lanes.values().all(VecDeque::is_empty) {
@@ -529,6 +545,10 @@ impl Parcel {
         let bytes = bytes.clone();
         Self { slot: *slot, place: *place, topic: *topic, topic_id: *topic_id, partition: *partition, bytes, body }
     }
+}
+
+fn way(byte: u8) -> Way {
+    (i32::from(byte % 3) + 1, if byte / 3 % 2 == 0 { Lane::Main } else { Lane::Spare })
 }
 
 const TIMEOUT: Duration = Duration::from_secs(30);

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::kafka::cluster::Lane;
 use crate::kafka::error::Error;
 use crate::kafka::record::{BatchWriter, Stamp};
 
@@ -19,9 +20,11 @@ pub(super) struct Partition {
     pub(super) leader: Option<i32>,
     /// What isn't out, in order.
     pub(super) queue: VecDeque<Batch>,
-    /// What is out, in order; all at one broker.
+    /// What is out, in order; all at one broker, over one connection.
     pub(super) out: VecDeque<Batch>,
     pub(super) out_at: Option<i32>,
+    /// Where the requests with a batch of ours are that have no end yet, also those of batches whose time was up.
+    pub(super) flying: Vec<(i32, Lane)>,
     /// Whether it is in the list of those that have something to send.
     pub(super) busy: bool,
     /// Who the broker knows us as in this partition.
@@ -60,6 +63,7 @@ impl Partition {
             queue: VecDeque::new(),
             out: VecDeque::new(),
             out_at: None,
+            flying: Vec::new(),
             busy: false,
             identity: None,
             sequence: 0,

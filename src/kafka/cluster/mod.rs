@@ -172,10 +172,14 @@ impl Client {
         R::Response: Throttled,
     {
         let there = self.reach(to, lane, deadline).await?;
-        let _polling = (lane == Lane::Poll).then(|| there.0.polling());
-        if lane == Lane::Spare && !there.0.has_spare() {
-            return Err(Error::new(ErrorKind::Disconnected, "the connection is needed for polling").unsent());
-        }
+        let (_polling, _lent) = match lane {
+            Lane::Main => (None, None),
+            Lane::Poll => (Some(there.0.polling(deadline).await), None),
+            Lane::Spare => {
+                let needed = || Error::new(ErrorKind::Disconnected, "the connection is needed for polling").unsent();
+                (None, Some(there.0.lend().ok_or_else(needed)?))
+            }
+        };
         exchange(&there, hold, deadline, build).await
     }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::link::Link;
 use super::metadata::BrokerInfo;
@@ -30,13 +31,23 @@ pub(in crate::kafka) struct Peer {
     poll: Arc<Link>,
     quiet_until: Mutex<Option<Instant>>,
     polls: Mutex<Polls>,
+    /// Nothing is lent any more, perhaps.
+    returned: Notify,
 }
 
-/// Who uses [`Lane::Poll`].
+/// Who uses the connection of [`Lane::Poll`].
 #[derive(Default)]
 struct Polls {
     now: usize,
     last: Option<Instant>,
+    /// Requests over [`Lane::Spare`].
+    lent: usize,
+}
+
+impl Polls {
+    fn has_spare(&self) -> bool {
+        self.now == 0 && self.last.is_none_or(|last| last.elapsed() >= POLLS_AGAIN)
+    }
 }
 
 /// A request that the broker may hold back.
@@ -47,6 +58,17 @@ impl Drop for Polling<'_> {
         let mut polls = lock(&self.0.polls);
         polls.now = polls.now.saturating_sub(1);
         polls.last = Some(Instant::now());
+    }
+}
+
+/// A request over [`Lane::Spare`].
+pub(super) struct Lent<'a>(&'a Peer);
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        let mut polls = lock(&self.0.polls);
+        polls.lent = polls.lent.saturating_sub(1);
+        self.0.returned.notify_waiters();
     }
 }
 
@@ -65,6 +87,7 @@ impl Peer {
             poll: Link::new(address, dialer),
             quiet_until: Mutex::new(None),
             polls: Mutex::default(),
+            returned: Notify::new(),
         })
     }
 
@@ -82,16 +105,32 @@ impl Peer {
         link.connection(deadline).await
     }
 
-    /// From now on and until some time after the end of what this returns, nothing else shares the lane.
-    pub(super) fn polling(&self) -> Polling<'_> {
+    /// From now on and until some time after the end of what this returns, nothing else begins to use the lane; it waits
+    /// for what does.
+    pub(super) async fn polling(&self, deadline: Instant) -> Polling<'_> {
         lock(&self.polls).now += 1;
-        Polling(self)
+        let polling = Polling(self);
+        loop {
+            let mut returned = std::pin::pin!(self.returned.notified());
+            returned.as_mut().enable();
+            if lock(&self.polls).lent == 0 || timeout_at(deadline, returned).await.is_err() {
+                return polling;
+            }
+        }
     }
 
     /// Whether [`Lane::Spare`] may be used.
     pub(super) fn has_spare(&self) -> bool {
-        let polls = lock(&self.polls);
-        polls.now == 0 && polls.last.is_none_or(|last| last.elapsed() >= POLLS_AGAIN)
+        lock(&self.polls).has_spare()
+    }
+
+    /// [`Lane::Spare`], if it may be used.
+    pub(super) fn lend(&self) -> Option<Lent<'_>> {
+        let mut polls = lock(&self.polls);
+        polls.has_spare().then(|| {
+            polls.lent += 1;
+            Lent(self)
+        })
     }
 
     /// The broker wants no requests for a while.

@@ -215,6 +215,25 @@ async fn a_broker_with_a_quota_gets_its_quiet_or_an_answer_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_poll_waits_for_what_was_lent_and_nothing_is_lent_beside_it_or_soon_after() {
+    let peer = client(&[nobody()]).0.peers.any().remove(0);
+    let (lent, soon) = (peer.lend().unwrap(), Instant::now() + ms(100));
+    drop(peer.polling(soon).await);
+    assert_eq!(Instant::now(), soon, "until its deadline");
+    sleep(ms(2000)).await;
+    let (polling, ()) = tokio::join!(peer.polling(Instant::now() + ms(1000)), async {
+        assert!(!peer.has_spare() && peer.lend().is_none(), "it is waited for");
+        sleep(ms(10)).await;
+        drop(lent);
+    });
+    assert_eq!(Instant::now(), soon + ms(2010));
+    drop(polling);
+    assert!(!peer.has_spare());
+    sleep(ms(2000)).await;
+    assert!(peer.has_spare() && peer.lend().is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn attempts_wait_longer_each_time_and_end_before_the_deadline() {
     let times = Config::new(["b:1"]).backoff(ms(100), ms(1000)).times();
     let start = Instant::now();

@@ -548,7 +548,7 @@ impl Parcel {
 }
 
 fn way(byte: u8) -> Way {
-    (i32::from(byte % 3) + 1, if byte / 3 % 2 == 0 { Lane::Main } else { Lane::Spare })
+    (i32::from(byte % 3) + 1, if (byte / 3).is_multiple_of(2) { Lane::Main } else { Lane::Spare })
 }
 
 const TIMEOUT: Duration = Duration::from_secs(30);

@@ -44,6 +44,11 @@ pub(super) struct Road {
 }
 
 impl Road {
+    /// A failure that nobody waits for: the next flush tells it.
+    pub(super) fn unclaimed(&self, error: SendError) {
+        self.unclaimed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    }
+
     /// The first failure that nobody has waited for, since the last call.
     pub(super) fn take_unclaimed(&self) -> Option<SendError> {
         self.unclaimed.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -187,8 +192,7 @@ impl Lane {
     fn tell(&self, answer: Answer, result: Result<Delivery, SendError>) {
         if let Err(Err(error)) = answer.to.send(result) {
             tracing::warn!(topic = &*self.topic, partition = self.partition, %error, "a record wasn't delivered");
-            let mut unclaimed = self.road.unclaimed.lock().unwrap_or_else(PoisonError::into_inner);
-            unclaimed.get_or_insert(error);
+            self.road.unclaimed(error);
         }
     }
 

@@ -114,9 +114,11 @@ pub struct Delivery {
 }
 
 /// A record that is on its way: a future of what becomes of it. Dropping it stops nothing.
-#[derive(Debug)]
 #[must_use = "whether the record is delivered is known only here, or by Producer::flush"]
-pub struct Queued(oneshot::Receiver<Result<Delivery, SendError>>);
+pub struct Queued {
+    answer: oneshot::Receiver<Result<Delivery, SendError>>,
+    road: Arc<Road>,
+}
 
 impl Producer {
     /// A producer with a node's transport and serializers.
@@ -188,7 +190,7 @@ impl Producer {
         let record = shared.seal(record).await?;
         let (to, queued) = oneshot::channel();
         shared.enqueue(topic, partition, Item { record, bytes, deadline, answer: Answer { to, _room: room } })?;
-        Ok(Queued(queued))
+        Ok(Queued { answer: queued, road: shared.road.clone() })
     }
 
     /// Waits until all that was queued is delivered or has failed.
@@ -325,7 +327,23 @@ impl Future for Queued {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         // Nobody answers only if the runtime that delivers is gone.
-        Pin::new(&mut self.0).poll(context).map(|answer| answer.unwrap_or(Err(SendError::Closed)))
+        Pin::new(&mut self.answer).poll(context).map(|answer| answer.unwrap_or(Err(SendError::Closed)))
+    }
+}
+
+/// A failure that came before it was dropped isn't lost either.
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.answer.close();
+        if let Ok(Err(error)) = self.answer.try_recv() {
+            self.road.unclaimed(error);
+        }
+    }
+}
+
+impl fmt::Debug for Queued {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queued").finish_non_exhaustive()
     }
 }
 

@@ -179,6 +179,12 @@ fn flush_says_what_nobody_waited_for_and_close_is_final() {
         drop(setup.producer.queue(record(2, 2)).await.unwrap());
         let error = setup.producer.flush().await.unwrap_err();
         assert!(matches!(error, SendError::NotDelivered { source, .. } if source.kind() == NotAuthorised));
+        setup.memory.set_faults(Faults::new().fail(Call::Produce, When::Nth(1), NotAuthorised));
+        let held = setup.producer.queue(record(2, 2)).await.unwrap();
+        setup.producer.flush().await.unwrap(); // it has failed by now, and may still be asked
+        drop(held);
+        let error = setup.producer.flush().await.unwrap_err();
+        assert!(matches!(error, SendError::NotDelivered { source, .. } if source.kind() == NotAuthorised));
         drop(setup.producer.queue(record(3, 3)).await.unwrap());
         setup.producer.close().await.unwrap();
         assert_eq!(setup.values(0), [1, 3]);

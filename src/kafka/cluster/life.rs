@@ -35,7 +35,10 @@ pub(super) struct Life<L> {
 #[derive(Debug)]
 enum State<L> {
     Down,
-    Dialling,
+    /// `wanted`: somebody waits for it, or will come for it.
+    Dialling {
+        wanted: bool,
+    },
     Up(L),
 }
 
@@ -89,8 +92,11 @@ impl<L: Line> Life<L> {
         self.failures
     }
 
-    /// Ends the connection; one that is being made is for those who wait for it.
-    pub(super) fn close(&mut self) -> Option<L> {
+    /// Ends the connection; one that is being made is for those who wait for it, if anybody does.
+    pub(super) fn close(&mut self, is_awaited: bool) -> Option<L> {
+        if let State::Dialling { wanted } = &mut self.now {
+            *wanted = is_awaited;
+        }
         let line = self.take()?;
         line.close();
         Some(line)
@@ -99,9 +105,12 @@ impl<L: Line> Life<L> {
     /// What to do for who came when dialling had failed `seen` times: fails when it has failed since, and at once when
     /// there is no use in trying.
     pub(super) fn next(&mut self, seen: u64, now: Instant, random: u32) -> Result<Next<L>, Error> {
-        match &self.now {
+        match &mut self.now {
             State::Up(line) if line.is_open() => return Ok(Next::Use(line.clone())),
-            State::Dialling => return Ok(Next::Await),
+            State::Dialling { wanted } => {
+                *wanted = true;
+                return Ok(Next::Await);
+            }
             State::Up(_) | State::Down => self.bury(now, random),
         }
         let wait = self.backoff.wait(now);
@@ -112,7 +121,7 @@ impl<L: Line> Life<L> {
         if let Some(until) = wait {
             return Ok(Next::Wait(until));
         }
-        self.now = State::Dialling;
+        self.now = State::Dialling { wanted: true };
         if !self.fell_silent_lately(now) {
             self.patience = PATIENCE;
         }
@@ -124,7 +133,11 @@ impl<L: Line> Life<L> {
         match result {
             Ok(line) => {
                 self.last_error = None;
+                let unwanted = matches!(self.now, State::Dialling { wanted: false });
                 self.now = State::Up(line);
+                if unwanted {
+                    self.close(false);
+                }
             }
             Err(error) => {
                 self.now = State::Down;
@@ -137,7 +150,7 @@ impl<L: Line> Life<L> {
 
     /// Learns from a connection that has ended.
     fn bury(&mut self, now: Instant, random: u32) {
-        let Some(line) = self.close() else { return };
+        let Some(line) = self.close(true) else { return };
         if line.fell_silent() {
             // A broker that is slow, not dead, gets more time each time.
             let patience = if self.fell_silent_lately(now) { self.patience } else { PATIENCE };
@@ -345,7 +358,7 @@ mod tests {
         link.next().unwrap();
         link.succeeds();
         link.now += LATELY;
-        link.life.close();
+        link.life.close(true);
         assert_eq!(link.dials().patience, PATIENCE);
         // A connection that lived on past that time begins anew when it falls silent.
         let line = link.succeeds();
@@ -358,13 +371,25 @@ mod tests {
     #[test]
     fn closing_ends_the_connection_and_cuts_no_dial_short() {
         let mut link = Linked::new();
-        assert!(link.life.close().is_none());
+        assert!(link.life.close(true).is_none());
         link.dials();
-        assert!(link.life.close().is_none());
+        assert!(link.life.close(true).is_none());
         assert!(matches!(link.next(), Ok(Next::Await)), "no second one beside it");
         let line = link.succeeds();
-        assert!(link.life.close().is_some() && !line.is_open());
+        assert!(link.life.close(true).is_some() && !line.is_open());
         link.dials();
+    }
+
+    #[test]
+    fn a_dial_that_nobody_waits_for_any_more_comes_to_nothing() {
+        let mut link = Linked::new();
+        link.dials();
+        assert!(link.life.close(false).is_none());
+        assert!(!link.succeeds().is_open() && link.life.open().is_none());
+        link.dials();
+        link.life.close(false);
+        assert!(matches!(link.next(), Ok(Next::Await)), "somebody has come");
+        assert!(link.succeeds().is_open());
     }
 
     fn ms(ms: u64) -> Duration {

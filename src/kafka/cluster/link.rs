@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::backoff::{Backoff, random};
@@ -19,7 +19,8 @@ pub(in crate::kafka) struct Link {
     address: String,
     dialer: Arc<Dialer>,
     life: Mutex<Life<Connection>>,
-    changed: Notify,
+    /// Who waits listens.
+    changed: watch::Sender<()>,
 }
 
 impl Link {
@@ -27,17 +28,16 @@ impl Link {
         let times = dialer.config().times();
         let life = Life::new(Backoff::new(times.first_backoff, times.most_backoff));
         let (address, dialer) = (address.to_owned(), dialer.clone());
-        Arc::new(Self { address, dialer, life: Mutex::new(life), changed: Notify::new() })
+        Arc::new(Self { address, dialer, life: Mutex::new(life), changed: watch::Sender::new(()) })
     }
 
     /// The connection, within the deadline. Fails when dialling fails while we wait, and at once when there is no use
     /// in trying.
     pub(in crate::kafka) async fn connection(self: &Arc<Self>, deadline: Instant) -> Result<Connection, Error> {
         let seen = self.life().failures();
+        let mut changed = self.changed.subscribe();
         loop {
-            let changed = self.changed.notified();
-            let mut changed = std::pin::pin!(changed);
-            changed.as_mut().enable();
+            changed.mark_unchanged();
             let next = self.life().next(seen, Instant::now().into_std(), random())?;
             let until = match next {
                 Next::Use(connection) => return Ok(connection),
@@ -48,7 +48,7 @@ impl Link {
                     deadline
                 }
             };
-            if timeout_at(until, changed).await.is_err() && Instant::now() >= deadline {
+            if timeout_at(until, changed.changed()).await.is_err() && Instant::now() >= deadline {
                 return Err(self.too_late());
             }
         }
@@ -66,7 +66,8 @@ impl Link {
 
     /// Ends the connection once its requests are answered.
     pub(in crate::kafka) fn close(&self) -> Option<Connection> {
-        self.life().close()
+        let mut life = self.life();
+        life.close(self.changed.receiver_count() > 0)
     }
 
     async fn dial(self: Arc<Self>, Terms { patience, doubtful }: Terms) {
@@ -85,7 +86,7 @@ impl Link {
             Err(error) => tracing::debug!(address = self.address, %error, "no connection to a Kafka broker"),
         }
         self.life().dialled(result, Instant::now().into_std(), random());
-        self.changed.notify_waiters();
+        self.changed.send_replace(());
     }
 
     fn too_late(&self) -> Error {

@@ -44,6 +44,7 @@ use super::error::{Error, ErrorKind, escaped};
 use super::fetch::Hub;
 use super::net::connection::Connection;
 use super::net::dial::Dialer;
+use super::net::race::race;
 
 /// A cluster. Clones share its connections, which belong to the tokio runtime that they were made on.
 ///
@@ -299,21 +300,22 @@ impl Client {
         lock(&self.0.coordinators).forget(kind, key);
     }
 
-    /// A connection to who is meant.
+    /// A connection to who is meant; where that may be several, to the first that can be had.
     async fn reach(&self, to: Target, lane: Lane, deadline: Instant) -> Result<(Arc<Peer>, Connection), Error> {
         let candidates = self.candidates(to, deadline).await?;
-        let mut failed: Option<Error> = None;
-        for peer in candidates {
+        let ways = candidates.into_iter().map(|peer| async move {
             if self.0.closed.load(Ordering::Relaxed) {
-                return Err(Error::new(ErrorKind::Closed, "the Kafka client was closed").unsent());
+                return Err(Error::new(ErrorKind::Closed, "the Kafka client was closed"));
             }
-            let connection = peer.connection(lane, deadline).await;
-            match connection.map_err(|error| advertised(to, error)) {
-                Ok(connection) => return Ok((peer, connection)),
-                Err(error) => failed = Some(failed.filter(is_telling).unwrap_or(error)),
+            match peer.connection(lane, deadline).await {
+                Ok(connection) => Ok((peer, connection)),
+                Err(error) => Err(advertised(to, error)),
             }
-        }
-        Err(failed.unwrap_or_else(|| Error::new(ErrorKind::Unreachable, "no broker is known")).unsent())
+        });
+        race(ways, HEAD_START).await.map_err(|failed| {
+            let most = failed.into_iter().min_by_key(says_little);
+            most.unwrap_or_else(|| Error::new(ErrorKind::Unreachable, "no broker is known")).unsent()
+        })
     }
 
     async fn candidates(&self, to: Target, deadline: Instant) -> Result<Vec<Arc<Peer>>, Error> {
@@ -404,9 +406,13 @@ fn advertised(to: Target, error: Error) -> Error {
     }
 }
 
-/// Errors that say more than that somebody can't be reached.
-fn is_telling(error: &Error) -> bool {
-    error.kind() != ErrorKind::Unreachable
+/// That somebody can't be reached says less than that somebody is silent, and that less than anything else.
+fn says_little(error: &Error) -> u8 {
+    match error.kind() {
+        ErrorKind::Unreachable => 2,
+        ErrorKind::TimedOut => 1,
+        _ => 0,
+    }
 }
 
 fn now() -> std::time::Instant {
@@ -422,5 +428,7 @@ const LEADER_NOT_AVAILABLE: i16 = 5;
 const BROKER_NOT_AVAILABLE: i16 = 8;
 /// A topic that was just made is known everywhere after some milliseconds; asking for it begins with such waits.
 const SOON: Duration = Duration::from_millis(5);
+/// How long connecting to one of several brokers may take before the next is tried, too.
+const HEAD_START: Duration = Duration::from_millis(400);
 /// How long closing waits for what is under way.
 const GOODBYE: Duration = Duration::from_secs(2);

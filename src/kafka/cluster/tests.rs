@@ -1,7 +1,7 @@
 //! Who is dialled and who is asked, with brokers that know nothing but where the brokers are; waits in virtual time.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ struct Shared {
     brokers: Mutex<Vec<(i32, SocketAddr)>>,
     accepted: AtomicUsize,
     open: AtomicUsize,
+    /// How many milliseconds it takes to say anything.
+    slow: AtomicU64,
 }
 
 impl Fake {
@@ -72,6 +74,7 @@ impl Shared {
                 METADATA => frame(number, 1, version, &self.brokers()),
                 _ => frame(number, 0, version, &versions()),
             };
+            sleep(ms(self.slow.load(Ordering::Relaxed))).await;
             if far.0.write_all(&answer).await.is_err() {
                 break;
             }
@@ -161,6 +164,40 @@ async fn a_dead_bootstrap_address_costs_no_more_than_setting_up_may() {
         any(&client).await.unwrap();
         assert!(start.elapsed() < SETUP);
     }
+}
+
+#[tokio::test]
+async fn a_silent_bootstrap_address_is_not_waited_for() {
+    let alive = Fake::start().await;
+    alive.says(&[(1, &alive)]);
+    let (silent, web) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), nobody_s_web_server().await);
+    let silent = silent.local_addr().unwrap();
+    let ask = async |bootstrap: &[SocketAddr]| {
+        let config = Config::new(bootstrap.iter().map(ToString::to_string)); // connecting may take seconds
+        let client = Client::new(config).unwrap();
+        client.look(Some(Vec::new()), Instant::now() + ms(1500)).await
+    };
+    ask(&[silent, alive.address]).await.unwrap();
+    ask(&[silent, web, alive.address]).await.unwrap();
+    // What is wrong for good is told.
+    for bootstrap in [[silent, web], [web, silent]] {
+        assert_eq!(ask(&bootstrap).await.unwrap_err().kind(), ErrorKind::NotKafka);
+    }
+    let start = Instant::now();
+    assert_eq!(ask(&[web, web]).await.unwrap_err().kind(), ErrorKind::NotKafka);
+    assert!(start.elapsed() < ms(1000), "at once");
+}
+
+#[tokio::test]
+async fn who_comes_too_late_is_not_kept() {
+    let (slow, quick) = (Fake::start().await, Fake::start().await);
+    quick.says(&[(1, &quick)]);
+    slow.shared.slow.store(1000, Ordering::Relaxed);
+    let client = Client::new(Config::new([slow.address, quick.address].map(|address| address.to_string()))).unwrap();
+    any(&client).await.unwrap();
+    assert_eq!((slow.accepted(), quick.accepted()), (1, 1));
+    timeout(ms(5000), slow.deserted()).await.expect("nobody needs it any more");
+    assert!(client.0.peers.broker(1).is_some());
 }
 
 #[tokio::test]
@@ -268,6 +305,22 @@ async fn attempts_end_at_once_where_another_is_of_no_use_and_say_what_went_wrong
     assert_eq!(attempts.again(late()).await.unwrap_err().message(), "nobody there");
     let mut attempts = Attempts::new(times, Instant::now());
     assert_eq!(attempts.again(late()).await.unwrap_err().kind(), ErrorKind::TimedOut);
+}
+
+async fn nobody_s_web_server() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _gone = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+            tokio::spawn(async move {
+                let mut far = Far(stream);
+                while far.next().await.is_some() {}
+            });
+        }
+    });
+    address
 }
 
 fn nobody() -> SocketAddr {

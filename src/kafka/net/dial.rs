@@ -7,6 +7,7 @@ use kafka_protocol::messages::MetadataRequest;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::race::race;
 use super::raw::Raw;
 use crate::kafka::config::Config;
 use crate::kafka::error::{Error, ErrorKind, escaped};
@@ -109,19 +110,16 @@ async fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
     }
 }
 
-/// The first address that answers; each gets its share of the time.
+/// The first address that answers.
 async fn first_of(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, Error> {
-    let mut last = None;
-    for (left, address) in (1..=addresses.len()).rev().zip(addresses) {
-        let now = Instant::now();
-        let share = deadline.saturating_duration_since(now) / u32::try_from(left).unwrap_or(u32::MAX);
-        match timeout_at(now + share, TcpStream::connect(address)).await {
-            Ok(Ok(tcp)) => return Ok(tcp),
-            Ok(Err(error)) => last = Some(unreachable(&error.to_string())),
-            Err(_) => last = Some(Error::new(ErrorKind::TimedOut, "the TCP connection takes too long")),
+    let ways = addresses.iter().copied().map(|address| async move {
+        match timeout_at(deadline, TcpStream::connect(address)).await {
+            Ok(tcp) => tcp.map_err(|error| unreachable(&error.to_string())),
+            Err(_) => Err(Error::new(ErrorKind::TimedOut, "the TCP connection takes too long")),
         }
-    }
-    Err(last.unwrap_or_else(|| unreachable("there is no address")))
+    });
+    let failed = race(ways, HEAD_START).await;
+    failed.map_err(|mut failed| failed.pop().unwrap_or_else(|| unreachable("there is no address")))
 }
 
 fn unreachable(why: &str) -> Error {
@@ -130,5 +128,7 @@ fn unreachable(why: &str) -> Error {
 
 const PLAIN: &str = "it speaks without TLS, and security_protocol says that it does with it; set that to PLAINTEXT or \
                      SASL_PLAINTEXT, or give the port of a TLS listener";
+/// How long an address of a name may be silent before the next is tried, too (RFC 8305).
+const HEAD_START: Duration = Duration::from_millis(250);
 /// How long finding out may take what a listener is that hung up.
 const PROBE: Duration = Duration::from_secs(1);

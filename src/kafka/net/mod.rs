@@ -11,6 +11,7 @@ pub(in crate::kafka) mod connection;
 pub(in crate::kafka) mod dial;
 pub(in crate::kafka) mod frames;
 pub(in crate::kafka) mod inflight;
+pub(in crate::kafka) mod race;
 pub(in crate::kafka) mod raw;
 pub(in crate::kafka) mod stream;
 

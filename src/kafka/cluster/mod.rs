@@ -16,7 +16,7 @@ mod throttle;
 mod topics;
 
 #[cfg(test)]
-mod tests;
+pub(in crate::kafka) mod tests;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -156,17 +156,18 @@ impl Client {
             Lane::Main | Lane::Spare => Duration::ZERO,
             Lane::Poll => deadline.saturating_duration_since(Instant::now()),
         };
-        self.call_held(to, lane, hold, deadline, build).await
+        self.call_held(to, lane, hold, deadline, |version| Ok(build(version))).await
     }
 
-    /// The same for a request whose answer the broker may hold back for `hold`.
+    /// The same for a request whose answer the broker may hold back for `hold`. `build` is called as soon as it can go out,
+    /// and may refuse.
     pub(in crate::kafka) async fn call_held<R>(
         &self,
         to: Target,
         lane: Lane,
         hold: Duration,
         deadline: Instant,
-        build: impl FnOnce(i16) -> R + Send,
+        build: impl FnOnce(i16) -> Result<R, Error> + Send,
     ) -> Result<(R::Response, i16), Error>
     where
         R: Request + Send + Sync,
@@ -189,19 +190,19 @@ impl Client {
         self.0.peers.broker(broker).is_some_and(|peer| peer.has_spare())
     }
 
-    /// One request that the broker doesn't answer: returns when it is written.
+    /// One request that the broker doesn't answer: returns when it is written. `build` may refuse, as before.
     pub(in crate::kafka) async fn post<R>(
         &self,
         to: Target,
         deadline: Instant,
-        build: impl FnOnce(i16) -> R + Send,
+        build: impl FnOnce(i16) -> Result<R, Error> + Send,
     ) -> Result<(), Error>
     where
         R: Request + Send + Sync,
     {
         let (_, connection) = self.reach(to, Lane::Main, deadline).await?;
         let version = connection.versions().pick::<R>()?;
-        connection.post(&build(version), version, deadline).await
+        connection.post(&build(version)?, version, deadline).await
     }
 
     /// Who leads a partition.
@@ -357,7 +358,7 @@ impl Client {
         let topics = topics.map(|names| names.into_iter().map(named).collect());
         let request = MetadataRequest::default().with_topics(topics).with_allow_auto_topic_creation(false);
         let there = self.reach(Target::Any, Lane::Main, deadline).await?;
-        let (response, _) = exchange(&there, Duration::ZERO, deadline, |_| request).await?;
+        let (response, _) = exchange(&there, Duration::ZERO, deadline, |_| Ok(request)).await?;
         if response.error_code != 0 {
             return Err(Error::from_code(response.error_code, "can't read the metadata").unsent());
         }
@@ -383,14 +384,14 @@ async fn exchange<R>(
     (peer, connection): &(Arc<Peer>, Connection),
     hold: Duration,
     deadline: Instant,
-    build: impl FnOnce(i16) -> R + Send,
+    build: impl FnOnce(i16) -> Result<R, Error> + Send,
 ) -> Result<(R::Response, i16), Error>
 where
     R: Request + Send + Sync,
     R::Response: Throttled,
 {
     let version = connection.versions().pick::<R>()?;
-    let request = build(version);
+    let request = build(version)?;
     let response = connection.request(&request, version, hold, deadline).await?;
     if let Some(time) = response.quiet() {
         peer.throttled(time);

@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kafka_protocol::messages::api_versions_response::ApiVersion;
-use kafka_protocol::messages::metadata_response::MetadataResponseBroker;
-use kafka_protocol::messages::{ApiVersionsResponse, BrokerId, MetadataRequest, MetadataResponse};
+use kafka_protocol::messages::metadata_response::{
+    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use kafka_protocol::messages::{ApiVersionsResponse, BrokerId, MetadataRequest, MetadataResponse, TopicName};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
@@ -18,10 +20,10 @@ use crate::kafka::config::Config;
 use crate::kafka::error::{Error, ErrorKind};
 use crate::kafka::net::tests::{Far, frame};
 
-/// A broker that lets anybody in and says where the brokers are.
+/// A broker that lets anybody in and says where the brokers are, and that the last of them leads topic "t".
 #[derive(Clone)]
-struct Fake {
-    address: SocketAddr,
+pub(in crate::kafka) struct Fake {
+    pub(in crate::kafka) address: SocketAddr,
     shared: Arc<Shared>,
 }
 
@@ -32,10 +34,12 @@ struct Shared {
     open: AtomicUsize,
     /// How many milliseconds it takes to say anything.
     slow: AtomicU64,
+    /// What is never answered.
+    mute: Mutex<Option<i16>>,
 }
 
 impl Fake {
-    async fn start() -> Self {
+    pub(in crate::kafka) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let fake = Self { address: listener.local_addr().unwrap(), shared: Arc::default() };
         let shared = fake.shared.clone();
@@ -49,7 +53,16 @@ impl Fake {
     }
 
     fn says(&self, brokers: &[(i32, &Self)]) {
-        *self.shared.brokers.lock().unwrap() = brokers.iter().map(|(id, fake)| (*id, fake.address)).collect();
+        let brokers: Vec<_> = brokers.iter().map(|(id, fake)| (*id, fake.address)).collect();
+        self.says_at(&brokers);
+    }
+
+    pub(in crate::kafka) fn says_at(&self, brokers: &[(i32, SocketAddr)]) {
+        *self.shared.brokers.lock().unwrap() = brokers.to_vec();
+    }
+
+    pub(in crate::kafka) fn never_answers(&self, api: i16) {
+        *self.shared.mute.lock().unwrap() = Some(api);
     }
 
     fn accepted(&self) -> usize {
@@ -70,6 +83,9 @@ impl Shared {
         self.open.fetch_add(1, Ordering::Relaxed);
         let mut far = Far(stream);
         while let Some((api, version, number)) = far.next().await {
+            if *self.mute.lock().unwrap() == Some(api) {
+                continue;
+            }
             let answer = match api {
                 METADATA => frame(number, 1, version, &self.brokers()),
                 _ => frame(number, 0, version, &versions()),
@@ -88,13 +104,18 @@ impl Shared {
             let broker = MetadataResponseBroker::default().with_node_id(BrokerId(*id));
             broker.with_host(at.ip().to_string().into()).with_port(at.port().into())
         };
-        MetadataResponse::default().with_brokers(brokers.iter().map(broker).collect())
+        let leader = brokers.last().map_or(-1, |(id, _)| *id);
+        let partition = MetadataResponsePartition::default().with_leader_id(BrokerId(leader));
+        let topic = MetadataResponseTopic::default().with_name(Some(TopicName("t".into())));
+        MetadataResponse::default()
+            .with_brokers(brokers.iter().map(broker).collect())
+            .with_topics(vec![topic.with_partitions(vec![partition])])
     }
 }
 
 fn versions() -> ApiVersionsResponse {
     let range = |(api, most)| ApiVersion::default().with_api_key(api).with_max_version(most);
-    ApiVersionsResponse::default().with_api_keys([(18, 4), (METADATA, 12)].map(range).to_vec())
+    ApiVersionsResponse::default().with_api_keys([(0, 12), (18, 4), (METADATA, 12)].map(range).to_vec())
 }
 
 fn client(bootstrap: &[SocketAddr]) -> Client {

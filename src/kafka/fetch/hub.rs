@@ -126,7 +126,7 @@ impl Hub {
     async fn ask(&self, client: &Client, id: AskId, ask: Ask) {
         let lane = if ask.kind == Kind::Poll { Lane::Poll } else { Lane::Main };
         let deadline = self.deadline(client, ask.wait);
-        let build = |version| wire::request(&ask, version, client.config().rack());
+        let build = |version| Ok(wire::request(&ask, version, client.config().rack()));
         let answer =
             client.call_held::<FetchRequest>(Target::Broker(ask.broker), lane, ask.wait, deadline, build).await;
         let reply = answer.map(|(response, version)| wire::reply(response, version));

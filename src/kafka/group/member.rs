@@ -380,7 +380,7 @@ impl Shared {
         let (client, group) = (&self.client, self.settings.id.as_str());
         let asked = async {
             let broker = client.coordinator(Coordinator::Group, group, deadline).await?;
-            client.call_held::<R>(Target::Broker(broker), lane, hold, deadline, build).await
+            client.call_held::<R>(Target::Broker(broker), lane, hold, deadline, |version| Ok(build(version))).await
         };
         let answer = asked.await;
         let elsewhere = match &answer {

@@ -77,6 +77,8 @@ pub(super) struct Batch {
     pub(super) stamp: Option<Stamp>,
     /// Which of the batches of its partition that have got a sequence it is.
     pub(super) number: Option<u64>,
+    /// A request with it may be on its way.
+    pub(super) departed: bool,
     /// A try ended without a word, so the broker may have it.
     pub(super) doubtful: bool,
     /// How often it got a new sequence.

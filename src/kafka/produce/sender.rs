@@ -20,7 +20,7 @@ use crate::kafka::cluster::{Lane, Target, Throttled};
 use crate::kafka::error::{Error, ErrorKind};
 
 use super::Acks;
-use super::batch::{Body, unwritable};
+use super::batch::{Body, Place, unwritable};
 use super::producer::{Shared, closed};
 use super::report::Ack;
 use super::state::{Action, Event, Outgoing, Parcel, Places, Returned, what};
@@ -131,6 +131,7 @@ async fn ask_id(shared: &Shared) -> Result<(i64, i16), Error> {
 struct Sealed {
     parcel: (Arc<str>, Uuid, i32),
     bytes: Bytes,
+    at: (usize, Place),
 }
 
 async fn send(shared: Arc<Shared>, outgoing: Outgoing) -> Event {
@@ -140,33 +141,49 @@ async fn send(shared: Arc<Shared>, outgoing: Outgoing) -> Event {
         let Parcel { topic, topic_id, partition, stamp, body, slot, place } = parcel;
         let (body, result) = match body.stamped(stamp, shared.config.compression, shared.config.level) {
             Ok(bytes) => {
-                sealed.push(Sealed { parcel: (topic, topic_id, partition), bytes: bytes.clone() });
-                (Some(Body::Done { bytes, stamp }), Ok(Ack::default()))
+                let done = Body::Done { bytes: bytes.clone(), stamp };
+                sealed.push(Sealed { parcel: (topic, topic_id, partition), bytes, at: (slot, place) });
+                (Some(done), Ok(Ack::default()))
             }
             Err(error) => (None, Err(unwritable(error))),
         };
         returned.push(Returned { slot, place, body, result });
     }
     let (quiet, results) = exchange(&shared, broker, lane, sealed).await;
-    let written = returned.iter_mut().filter(|parcel| parcel.body.is_some());
-    written.zip(results).for_each(|(parcel, result)| parcel.result = result);
+    let mut results = results.into_iter().peekable();
+    for parcel in &mut returned {
+        if let Some((_, result)) = results.next_if(|(slot, _)| *slot == parcel.slot) {
+            parcel.result = result;
+        }
+    }
     Event::Answered { request, quiet, parcels: returned }
 }
 
-/// One request: how long the broker wants us to be quiet, and what became of each batch.
+/// One request: how long the broker wants us to be quiet, and what became of each batch that was still to go when there
+/// was a connection.
 async fn exchange(
     shared: &Shared,
     broker: i32,
     lane: Lane,
     sealed: Vec<Sealed>,
-) -> (Duration, Vec<Result<Ack, Error>>) {
+) -> (Duration, Vec<(usize, Result<Ack, Error>)>) {
     let time = shared.request_timeout;
     // A broker that answers soon, if only that others lag behind, can be told from one that is gone. Who isn't idempotent
     // needs the real answer.
     let hold = if shared.config.is_idempotent() { time.min(SOON) } else { time };
-    let named: Vec<_> = sealed.iter().map(|sealed| sealed.parcel.clone()).collect();
+    let names = |sealed: &[Sealed]| -> Vec<_> { sealed.iter().map(|one| (one.at.0, one.parcel.clone())).collect() };
+    let mut named = names(&sealed);
     let acks = shared.config.acks.number();
-    let build = move |version| request(version, acks, hold, sealed);
+    let build = |version| {
+        let sealed = shared.state().depart(sealed, |one| one.at);
+        if sealed.len() < named.len() {
+            named = names(&sealed);
+        }
+        match sealed.is_empty() {
+            true => Err(Error::new(ErrorKind::TimedOut, "there was no connection in time").unsent()),
+            false => Ok(request(version, acks, hold, sealed)),
+        }
+    };
     let slack = if shared.config.is_idempotent() { Duration::ZERO } else { hold };
     let deadline = Instant::now() + time;
     let to = Target::Broker(broker);
@@ -175,26 +192,27 @@ async fn exchange(
         _ => shared.client.call_held(to, lane, slack, deadline, build).await.map(Some),
     };
     match answer {
-        Ok(None) => (Duration::ZERO, named.iter().map(|_| Ok(Ack::default())).collect()),
+        Ok(None) => (Duration::ZERO, named.iter().map(|(slot, _)| (*slot, Ok(Ack::default()))).collect()),
         Ok(Some((response, version))) => {
             let quiet = response.quiet().unwrap_or_default();
             let mut answers = answers(response);
-            let results = named.iter().map(|(topic, id, partition)| {
+            let results = named.iter().map(|(slot, (topic, id, partition))| {
                 let key = if version >= BY_ID { Key::Id(*id) } else { Key::Name(topic.to_string()) };
-                read(answers.remove(&(key, *partition)), &what(topic, *partition))
+                (*slot, read(answers.remove(&(key, *partition)), &what(topic, *partition)))
             });
             (quiet, results.collect())
         }
         Err(error) => {
-            let told = |(topic, _, partition): &(Arc<str>, _, i32)| Err(error.clone().at(&what(topic, *partition)));
-            (Duration::ZERO, named.iter().map(told).collect())
+            let told = |topic, partition| Err(error.clone().at(&what(topic, partition)));
+            let results = named.iter().map(|(slot, (topic, _, partition))| (*slot, told(topic, *partition)));
+            (Duration::ZERO, results.collect())
         }
     }
 }
 
 fn request(version: i16, acks: i16, hold: Duration, sealed: Vec<Sealed>) -> ProduceRequest {
     let mut topics = BTreeMap::<(Arc<str>, Uuid), Vec<PartitionProduceData>>::new();
-    for Sealed { parcel: (topic, id, partition), bytes } in sealed {
+    for Sealed { parcel: (topic, id, partition), bytes, .. } in sealed {
         let data = PartitionProduceData::default().with_index(partition).with_records(Some(bytes));
         topics.entry((topic, id)).or_default().push(data);
     }
@@ -262,3 +280,37 @@ const BY_ID: i16 = 13;
 const SOON: Duration = Duration::from_secs(3);
 /// When there is nothing to wait for.
 const FAR: Duration = Duration::from_secs(3600);
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use tokio::net::TcpListener;
+
+    use crate::kafka::cluster::tests::Fake;
+    use crate::kafka::{Client, Config, ErrorKind, Producer, ProducerConfig, ProducerRecord};
+
+    /// What became of a record for the leader at this address.
+    async fn send_to(leader: SocketAddr) -> crate::kafka::Error {
+        let broker = Fake::start().await;
+        broker.says_at(&[(1, broker.address), (2, leader)]);
+        let client = Client::new(Config::new([broker.address.to_string()])).unwrap();
+        let time = std::time::Duration::from_millis(500);
+        let config = ProducerConfig::new().idempotent(false).delivery_timeout(time);
+        Producer::new(&client, config).send(ProducerRecord::new("t", "v")).await.unwrap().await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn what_waited_for_a_connection_has_not_arrived() {
+        // Who accepts and says nothing, and who says all but what he was asked.
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let error = send_to(silent.local_addr().unwrap()).await;
+        assert_eq!((error.kind(), error.may_have_arrived()), (ErrorKind::TimedOut, false), "{error}");
+        let mute = Fake::start().await;
+        mute.never_answers(PRODUCE);
+        let error = send_to(mute.address).await;
+        assert_eq!((error.kind(), error.may_have_arrived()), (ErrorKind::TimedOut, true), "{error}");
+    }
+
+    const PRODUCE: i16 = 0;
+}

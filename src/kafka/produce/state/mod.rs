@@ -273,11 +273,26 @@ impl State {
         self.located(name, Ok(found), now);
     }
 
+    /// A request of [`Action::Send`] is about to be written: what of it still has to go. From now on that may arrive.
+    pub(in crate::kafka::produce) fn depart<T>(
+        &mut self,
+        mut all: Vec<T>,
+        at: impl Fn(&T) -> (usize, Place),
+    ) -> Vec<T> {
+        all.retain(|one| {
+            let (slot, place) = at(one);
+            self.partitions.get_mut(slot).is_some_and(|partition| partition.depart(place))
+        });
+        all
+    }
+
     /// Reports all that isn't reported yet as failed: nobody sends any more.
     pub(in crate::kafka::produce) fn abandon(&mut self, error: &Error) -> Vec<Action> {
         for partition in &mut self.partitions {
-            for batch in partition.out.drain(..) {
-                settle(&mut self.live, &mut self.actions, &batch, Err(error.clone().maybe_sent()));
+            for mut batch in partition.out.drain(..) {
+                batch.doubtful |= batch.departed;
+                let error = batch.verdict(error.clone());
+                settle(&mut self.live, &mut self.actions, &batch, Err(error));
             }
             for (batch, error) in partition.give_up(error) {
                 settle(&mut self.live, &mut self.actions, &batch, Err(error));

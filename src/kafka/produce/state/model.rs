@@ -89,6 +89,7 @@ struct Producer {
 
 struct Request {
     number: u64,
+    departed: bool,
     parcels: Vec<Parcel>,
 }
 
@@ -100,6 +101,8 @@ struct Parcel {
     partition: i32,
     bytes: Bytes,
     body: Body,
+    /// Its time wasn't up when the request departed.
+    goes: bool,
 }
 
 struct Sent {
@@ -281,7 +284,7 @@ impl World {
                 let body = Body::Done { bytes: bytes.clone(), stamp: parcel.stamp };
                 let (slot, place) = (parcel.slot, parcel.place);
                 let (topic_id, partition) = (parcel.topic_id, parcel.partition);
-                Parcel { slot, place, topic, topic_id, partition, bytes, body }
+                Parcel { slot, place, topic, topic_id, partition, bytes, body, goes: true }
             })
             .collect();
         assert!(!parcels.is_empty() && size <= self.rules.request_size, "{size} bytes");
@@ -290,9 +293,22 @@ impl World {
             let both = requests.iter().flat_map(|request| &request.parcels).any(out);
             assert!(!both, "a partition is out over {other:?} and {lane:?}");
         }
-        self.lanes.entry((broker, lane)).or_default().push_back(Request { number: request, parcels });
+        let mut request = Request { number: request, departed: false, parcels };
+        // The others wait for a connection until something becomes of them.
+        if request.number.is_multiple_of(2) {
+            self.depart(&mut request);
+        }
+        self.lanes.entry((broker, lane)).or_default().push_back(request);
         let over = |lane| self.lanes.get(&(broker, lane)).map_or(0, VecDeque::len);
         assert!(over(Lane::Main) + over(Lane::Spare) <= self.rules.max_in_flight, "requests in flight");
+    }
+
+    fn depart(&mut self, request: &mut Request) {
+        if !std::mem::replace(&mut request.departed, true) {
+            for parcel in &mut request.parcels {
+                parcel.goes = !self.state.depart(vec![(parcel.slot, parcel.place)], |at| *at).is_empty();
+            }
+        }
     }
 
     /// The first request arrives at its broker, and its answer at the producer or not at all.
@@ -301,7 +317,8 @@ impl World {
         if !comes_back {
             return self.cut(way, 1, false);
         }
-        let Some(request) = self.lanes.get_mut(&way).and_then(VecDeque::pop_front) else { return };
+        let Some(mut request) = self.lanes.get_mut(&way).and_then(VecDeque::pop_front) else { return };
+        self.depart(&mut request);
         let error = self.next_broker_error.remove(&broker);
         let results: Vec<_> = request.parcels.iter().map(|parcel| self.arrive(broker, parcel, error)).collect();
         self.answered(request, results);
@@ -326,15 +343,19 @@ impl World {
             return;
         }
         let mut ghosts = VecDeque::new();
-        for (at, request) in lane.into_iter().enumerate() {
+        for (at, mut request) in lane.into_iter().enumerate() {
+            if at < arrived || later {
+                self.depart(&mut request);
+            }
             let copies = request.parcels.iter().map(Parcel::copy).collect();
             if at < arrived {
                 request.parcels.iter().for_each(|parcel| _ = self.arrive(broker, parcel, None));
             } else if later {
-                ghosts.push_back(Request { number: 0, parcels: copies });
+                ghosts.push_back(Request { number: 0, departed: true, parcels: copies });
             }
-            let lost = || Err(Error::new(ErrorKind::Disconnected, "cut"));
-            let results = request.parcels.iter().map(|_| lost()).collect();
+            let lost = Error::new(ErrorKind::Disconnected, "cut");
+            let lost = if request.departed { lost } else { lost.unsent() };
+            let results = request.parcels.iter().map(|_| Err(lost.clone())).collect();
             self.answered(request, results);
         }
         self.ghosts.push_back((broker, ghosts));
@@ -349,6 +370,9 @@ impl World {
 
     /// What a broker does with a batch.
     fn arrive(&mut self, broker: i32, parcel: &Parcel, error: Option<i16>) -> Result<Ack, Error> {
+        if !parcel.goes {
+            return Ok(Ack::default());
+        }
         let no = |code| Err(Error::from_code(code, "can't write"));
         let topic = &mut self.topics[parcel.topic];
         if !topic.exists || topic.id != parcel.topic_id {
@@ -541,9 +565,18 @@ impl Parcel {
     fn copy(&self) -> Self {
         let Body::Done { bytes, stamp } = &self.body else { panic!("a request has bytes") };
         let body = Body::Done { bytes: bytes.clone(), stamp: *stamp };
-        let Self { slot, place, topic, topic_id, partition, bytes, body: _ } = self;
-        let bytes = bytes.clone();
-        Self { slot: *slot, place: *place, topic: *topic, topic_id: *topic_id, partition: *partition, bytes, body }
+        let Self { slot, place, topic, topic_id, partition, bytes, body: _, goes } = self;
+        let (bytes, goes) = (bytes.clone(), *goes);
+        Self {
+            slot: *slot,
+            place: *place,
+            topic: *topic,
+            topic_id: *topic_id,
+            partition: *partition,
+            bytes,
+            body,
+            goes,
+        }
     }
 }
 

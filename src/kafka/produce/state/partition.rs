@@ -113,6 +113,7 @@ impl Partition {
             closed: false,
             stamp: None,
             number: None,
+            departed: false,
             doubtful: false,
             resets: 0,
             last_error: None,
@@ -134,25 +135,31 @@ impl Partition {
         self.queue.insert(at, batch);
     }
 
+    /// A request with a batch goes out; `false` if its time was up meanwhile.
+    pub(super) fn depart(&mut self, place: Place) -> bool {
+        let batch = self.out.iter_mut().find(|batch| batch.place == place);
+        batch.map(|batch| batch.departed = true).is_some()
+    }
+
     /// Takes a batch out of those that are out.
     pub(super) fn come_back(&mut self, place: Place) -> Option<Batch> {
         let at = self.out.iter().position(|batch| batch.place == place)?;
-        self.out.remove(at)
+        self.out.remove(at).map(|batch| Batch { departed: false, ..batch })
     }
 
     /// Takes the batches whose time is up.
     pub(super) fn expire(&mut self, now: Duration) -> Vec<Batch> {
         let mut expired = Vec::new();
-        for (batches, out) in [(&mut self.queue, false), (&mut self.out, true)] {
+        for batches in [&mut self.queue, &mut self.out] {
             let mut at = 0;
             while let Some(batch) = batches.get(at) {
                 match batch.deadline() <= now {
-                    true => expired
-                        .extend(batches.remove(at).map(|batch| Batch { doubtful: batch.doubtful || out, ..batch })),
+                    true => expired.extend(batches.remove(at)),
                     false => at += 1,
                 }
             }
         }
+        expired.iter_mut().for_each(|batch| batch.doubtful |= batch.departed);
         expired
     }
 

@@ -121,16 +121,22 @@ impl Peer {
 
     /// Whether [`Lane::Spare`] may be used.
     pub(super) fn has_spare(&self) -> bool {
-        lock(&self.polls).has_spare()
+        lock(&self.polls).has_spare() && !self.is_blocked()
     }
 
     /// [`Lane::Spare`], if it may be used.
     pub(super) fn lend(&self) -> Option<Lent<'_>> {
+        let blocked = self.is_blocked();
         let mut polls = lock(&self.polls);
-        polls.has_spare().then(|| {
+        (polls.has_spare() && !blocked).then(|| {
             polls.lent += 1;
             Lent(self)
         })
+    }
+
+    /// Whether the broker still holds back what a poll has given up.
+    fn is_blocked(&self) -> bool {
+        self.poll.open().is_some_and(|connection| connection.is_blocked())
     }
 
     /// The broker wants no requests for a while.

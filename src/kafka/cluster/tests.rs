@@ -291,6 +291,29 @@ async fn a_poll_waits_for_what_was_lent_and_nothing_is_lent_beside_it_or_soon_af
     assert!(peer.has_spare() && peer.lend().is_some());
 }
 
+#[tokio::test]
+async fn nothing_is_lent_behind_what_was_given_up_until_it_is_answered() {
+    let broker = Fake::start().await;
+    broker.says(&[(1, &broker)]);
+    let client = client(&[broker.address]);
+    ask(&client, Target::Broker(1), Lane::Poll).await.unwrap();
+    let peer = client.0.peers.broker(1).unwrap();
+    broker.shared.slow.store(3000, Ordering::Relaxed);
+    let start = Instant::now();
+    let join = client.call(Target::Broker(1), Lane::Poll, start + SOON, |_| MetadataRequest::default());
+    timeout(ms(200), join).await.unwrap_err();
+    sleep(ms(2300)).await;
+    assert!(start.elapsed() > ms(2300) && !peer.has_spare() && peer.lend().is_none());
+    timeout(SOON, async {
+        while !peer.has_spare() {
+            sleep(ms(10)).await;
+        }
+    })
+    .await
+    .unwrap();
+    assert!(start.elapsed() >= ms(3000) && peer.lend().is_some());
+}
+
 #[tokio::test(start_paused = true)]
 async fn attempts_wait_longer_each_time_and_end_before_the_deadline() {
     let times = Config::new(["b:1"]).backoff(ms(100), ms(1000)).times();

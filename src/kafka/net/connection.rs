@@ -81,6 +81,11 @@ impl Connection {
         self.shared.answered.load(Ordering::Relaxed)
     }
 
+    /// Whether the broker still holds back the answer to a request that was given up.
+    pub(in crate::kafka) fn is_blocked(&self) -> bool {
+        self.shared.inflight().is_blocked(oneshot::Sender::is_closed)
+    }
+
     pub(in crate::kafka) fn versions(&self) -> &Versions {
         &self.shared.versions
     }

@@ -76,6 +76,11 @@ impl<T> InFlight<T> {
         self.queue.is_empty()
     }
 
+    /// Whether the broker still holds back what nobody waits for any more: whatever comes next waits behind it.
+    pub(in crate::kafka) fn is_blocked(&self, given_up: impl Fn(&T) -> bool) -> bool {
+        self.queue.iter().any(|pending| !pending.hold.is_zero() && given_up(&pending.reply))
+    }
+
     /// What to think of the connection, when `given_up` says whose caller doesn't wait any more.
     ///
     /// A late answer is no fault of the connection, but one on which nothing has moved for `patience` while an answer
@@ -173,6 +178,20 @@ mod tests {
         assert_eq!(verdict(&inflight, after(start, 1000)), Verdict::Silent);
         inflight.moved(after(start, 500));
         assert!(matches!(verdict(&inflight, after(start, 1000)), Verdict::Well(_)));
+    }
+
+    #[test]
+    fn what_is_held_back_and_given_up_is_in_the_way_until_it_is_answered() {
+        let (start, is_blocked) =
+            (Instant::now(), |inflight: &InFlight<bool>| inflight.is_blocked(|given_up| *given_up));
+        let mut inflight = InFlight::new(start);
+        inflight.push(pending(1, start, 30, false));
+        inflight.push(pending(2, start, 0, true));
+        assert!(!is_blocked(&inflight));
+        inflight.push(pending(3, start, 30, true));
+        assert!(is_blocked(&inflight));
+        (1..=3).for_each(|number| _ = inflight.answered(number));
+        assert!(!is_blocked(&inflight));
     }
 
     #[test]

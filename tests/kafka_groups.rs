@@ -451,3 +451,34 @@ async fn what_is_committed_is_where_reading_goes_on() {
     client.delete_group(&group.name, within).await.unwrap();
     assert!(client.committed(&group.name, &[], within).await.unwrap().is_empty());
 }
+
+/// Who has read nothing yet, and begins at the end, goes on there when it comes back: what was written meanwhile isn't
+/// lost. So is it with Java's client.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_reading_begins_is_committed_by_time() {
+    let Some(group) = group("range").await else { return };
+    let client = Client::new(Config::new([&group.bootstrap])).unwrap();
+    group.write(&client, 1).await;
+    let first = TopicPartition::new(group.topic.as_str(), 0);
+    let member = || {
+        let config =
+            ConsumerConfig::in_group(GroupSettings::new(&group.name)).auto_commit(Some(Duration::from_millis(100)));
+        let mut consumer = Consumer::new(&client, config.reader(ReaderConfig::default().reset(Reset::Latest)));
+        consumer.subscribe(Subscription::topics([&group.topic]).unwrap()).unwrap();
+        consumer
+    };
+    let mut consumer = member();
+    let started = std::time::Instant::now();
+    while client.committed(&group.name, std::slice::from_ref(&first), LONG).await.unwrap().is_empty() {
+        assert!(started.elapsed() < LONG, "nothing is committed");
+        assert!(consumer.poll(Duration::from_millis(200)).await.unwrap().is_empty());
+    }
+    drop(consumer); // commits nothing
+    let producer = Producer::new(&client, ProducerConfig::new());
+    let record = ProducerRecord::new(group.topic.as_str(), "meanwhile").partition(0);
+    let written = producer.send(record).await.unwrap().await.unwrap().offset;
+    let mut consumer = member();
+    let fetched = consumer.poll(LONG).await.unwrap();
+    assert_eq!(fetched[0].records.first().map(|record| record.offset), written);
+    consumer.close().await.unwrap();
+}

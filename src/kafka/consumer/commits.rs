@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Consumer, Offsets};
+use crate::kafka::fetch::{Fetched, Start, TopicPartition};
 use crate::kafka::group::{Committed, Identity, Member};
-use crate::kafka::{Error, ErrorKind, TopicPartition};
+use crate::kafka::{Error, ErrorKind};
 
 impl Consumer {
     /// Commits all that has been handed out, and waits for it. The program must be done with it.
@@ -29,6 +30,7 @@ impl Consumer {
     /// # Errors
     /// As [`Client::committed`](crate::kafka::Client::committed); [`ErrorKind::Fenced`] when the partitions have gone to another member.
     pub async fn commit(&mut self) -> Result<(), Error> {
+        self.find_out();
         let handed = self.handed.clone();
         self.commit_these(&handed).await?;
         self.handed.retain(|partition, committed| handed.get(partition) != Some(committed));
@@ -63,6 +65,7 @@ impl Consumer {
         if self.committing.is_answered() {
             self.committed_by_time().await;
         }
+        self.find_out();
         let Some((every, due)) = self.config.auto_commit.zip(self.next_commit) else { return Ok(()) };
         if Instant::now() >= due && !self.handed.is_empty() && !self.committing.is_under_way() {
             self.next_commit = Some(Instant::now() + every);
@@ -70,6 +73,42 @@ impl Consumer {
             self.committing.begin(commit);
         }
         Ok(())
+    }
+
+    /// Notes what is handed out.
+    pub(super) fn hand(&mut self, of: &Fetched) {
+        let partition = TopicPartition::new(of.topic.clone(), of.partition);
+        if let Some(error) = of.error.as_ref().filter(|_| of.records.is_empty() && of.skipped.is_empty()) {
+            if error.resumed().is_some() && self.auto_commits() && self.config.group.is_some() {
+                self.fresh.insert(partition);
+            }
+            return;
+        }
+        self.fresh.remove(&partition);
+        let leader_epoch = self.reader.standing(&partition).and_then(|standing| standing.leader_epoch);
+        self.handed.insert(partition, Committed { leader_epoch, ..Committed::at(of.next) });
+    }
+
+    /// A partition is read on from where the group left off, if it has ever been there.
+    pub(super) fn begin(&mut self, partition: &TopicPartition, start: Start) {
+        if self.auto_commits() && matches!(start, Start::At(_)) {
+            self.fresh.insert(partition.clone());
+        }
+    }
+
+    /// Where reading begins in what the group has never read. Committed as if it had been handed out (so does Java's
+    /// consumer): who reads on after us would begin elsewhere, behind what was written meanwhile.
+    fn find_out(&mut self) {
+        let (reader, handed) = (&self.reader, &mut self.handed);
+        self.fresh.retain(|partition| {
+            // Once a broker has let us read there: without that right, this isn't taken either.
+            let standing = reader.standing(partition).filter(|at| at.end.is_some());
+            let Some((next, leader_epoch)) = standing.and_then(|at| Some((at.next?, at.leader_epoch))) else {
+                return true;
+            };
+            handed.insert(partition.clone(), Committed { leader_epoch, ..Committed::at(next) });
+            false
+        });
     }
 
     /// What became of a commit by time, if one is under way.
@@ -103,6 +142,7 @@ impl Consumer {
         }
         if !self.parting.is_under_way() {
             self.committed_by_time().await;
+            self.find_out();
             let mut due = self.handed.clone();
             due.retain(|partition, _| partitions.contains(partition));
             let commit = self.committed(due, self.config.within)?;

@@ -68,6 +68,8 @@ pub struct Consumer {
     member: Option<Member>,
     /// What has been handed out, and isn't known to be committed.
     handed: Offsets,
+    /// With commits by time: what is read from where `auto_offset_reset` said, and nothing of it was handed out yet.
+    fresh: BTreeSet<TopicPartition>,
     /// What the subscription means.
     finding: Errand<BTreeSet<Arc<str>>>,
     /// Where what was assigned is read on.
@@ -96,6 +98,7 @@ impl Consumer {
             subscription: None,
             member: None,
             handed: BTreeMap::new(),
+            fresh: BTreeSet::new(),
             finding: Errand::default(),
             starting: Errand::default(),
             committing: Errand::default(),
@@ -135,6 +138,7 @@ impl Consumer {
         if self.subscription.is_none() {
             self.reader.assign(&[]);
             self.handed.clear();
+            self.fresh.clear();
         }
         self.subscription = Some(subscription);
         self.finding = Errand::default();
@@ -149,6 +153,7 @@ impl Consumer {
         (self.finding, self.starting, self.parting) = Default::default();
         self.reader.assign(partitions);
         self.handed.retain(|partition, _| partitions.iter().any(|(of, _)| of == partition));
+        self.fresh.clear();
     }
 
     /// Reads these partitions from where the group left off, else from where `auto_offset_reset` says.
@@ -169,6 +174,7 @@ impl Consumer {
     pub async fn resume_from_group(&mut self, partitions: &[TopicPartition]) -> Result<(), Error> {
         let starts = self.starts(partitions.to_vec())?.await?;
         self.assign(&starts);
+        starts.iter().for_each(|(partition, start)| self.begin(partition, *start));
         Ok(())
     }
 
@@ -219,7 +225,8 @@ impl Consumer {
         }
     }
 
-    /// What has been handed out and isn't known to be committed: the offset after it, for each partition.
+    /// What has been handed out and isn't known to be committed: the offset after it, for each partition. With commits by
+    /// time also where those are read from of which the group has committed nothing.
     #[must_use]
     pub fn handed(&self) -> &BTreeMap<TopicPartition, Committed> {
         &self.handed
@@ -314,15 +321,6 @@ impl Consumer {
         }
     }
 
-    fn hand(&mut self, of: &Fetched) {
-        if of.error.is_some() && of.records.is_empty() && of.skipped.is_empty() {
-            return;
-        }
-        let partition = TopicPartition::new(of.topic.clone(), of.partition);
-        let leader_epoch = self.reader.standing(&partition).and_then(|standing| standing.leader_epoch);
-        self.handed.insert(partition, Committed { leader_epoch, ..Committed::at(of.next) });
-    }
-
     /// All that is due but reading.
     async fn keep_up(&mut self) -> Result<(), Error> {
         self.look_for_topics().await?;
@@ -401,6 +399,7 @@ impl Consumer {
                 self.tell(&Rebalance::Assigned(partitions));
                 for (partition, start) in starts {
                     self.reader.seek(&partition, start);
+                    self.begin(&partition, start);
                 }
             }
             Change::Revoked(partitions) => {
@@ -421,6 +420,7 @@ impl Consumer {
     fn let_go(&mut self, partitions: &[TopicPartition]) {
         self.reader.remove(partitions);
         self.handed.retain(|partition, _| !partitions.contains(partition));
+        self.fresh.retain(|partition| !partitions.contains(partition));
     }
 
     fn tell(&mut self, rebalance: &Rebalance) {
@@ -471,6 +471,7 @@ impl fmt::Debug for Consumer {
             subscription,
             member: _,
             handed: _,
+            fresh: _,
             finding: _,
             starting: _,
             committing: _,

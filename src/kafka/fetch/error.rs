@@ -81,6 +81,14 @@ impl FetchError {
             | Self::Failed { partition, .. } => partition,
         }
     }
+
+    /// Where reading goes on, when it can't where it was.
+    pub(in crate::kafka) fn resumed(&self) -> Option<i64> {
+        match self {
+            Self::OutOfRange { next, .. } | Self::Truncated { next, .. } | Self::Recreated { next, .. } => *next,
+            Self::Corrupt { .. } | Self::NoSuchPartition { .. } | Self::Failed { .. } => None,
+        }
+    }
 }
 
 /// The end of a sentence: what happens now.

@@ -9,7 +9,6 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use super::event::Event;
 use super::follower::Follower;
 use super::machine::{Job, Machine};
 use crate::engine::{ActionId, Draft, Failure, Outcome, SignJob};
@@ -166,9 +165,10 @@ impl Driver {
         let names: Vec<&str> = wanted.iter().map(|topic| &**topic).collect();
         if !names.is_empty() {
             for (topic, made) in names.iter().zip(self.transport.create_topics(&names, 1, CALL_WITHIN).await) {
-                if let Err(error) = made {
-                    let (what, why) = (format!("creating topic {topic}"), error.to_string());
-                    self.machine.report(Event::Broker { what, why });
+                let what = format!("creating topic {topic}");
+                match made {
+                    Ok(_) => self.machine.works(&what),
+                    Err(error) => self.machine.fails(what, error.to_string()),
                 }
             }
         }

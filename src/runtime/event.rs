@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use tracing::{debug, info, warn};
 
 use crate::engine::{Notice, Rejection};
@@ -31,7 +33,7 @@ pub enum Event {
         /// How many.
         count: usize,
     },
-    /// The broker failed, and is asked again.
+    /// The broker failed, and is asked again. The same reason isn't told again until something else happens.
     Broker {
         /// What was being done.
         what: String,
@@ -64,6 +66,22 @@ impl Event {
             Self::Broker { what, why } => warn!("{what} failed and is tried again: {why}"),
             Self::Restarted { why } => warn!("the background task failed and was started again: {why}"),
         }
+    }
+}
+
+/// What fails time and again, and why it did last.
+#[derive(Debug, Default)]
+pub(super) struct Failing(BTreeMap<String, String>);
+
+impl Failing {
+    /// Whether it is news that this fails, and why.
+    pub(super) fn is_news(&mut self, what: &str, why: &str) -> bool {
+        self.0.insert(what.to_owned(), why.to_owned()).is_none_or(|known| known != why)
+    }
+
+    /// It has worked.
+    pub(super) fn works(&mut self, what: &str) {
+        self.0.remove(what);
     }
 }
 

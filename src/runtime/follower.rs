@@ -42,8 +42,13 @@ impl Follower {
     pub(super) async fn follow(&self, id: ActionId, topic: Topic, from: Start) {
         let mut told = false;
         let mut pause = Duration::from_millis(100);
+        let what = format!("looking up topic {topic}");
         loop {
-            match self.start(&topic, from, told).await {
+            let started = self.start(&topic, from, told).await;
+            if started.is_ok() {
+                self.machine.works(&what);
+            }
+            match started {
                 Ok(true) => break,
                 // it doesn't exist yet: whatever comes there will be news, so nobody has to wait for it
                 Ok(false) => {
@@ -51,8 +56,7 @@ impl Follower {
                     tokio::time::sleep(LOOK_AGAIN).await;
                 }
                 Err(error) => {
-                    let (what, why) = (format!("looking up topic {topic}"), error.to_string());
-                    self.machine.report(Event::Broker { what, why });
+                    self.machine.fails(what.clone(), error.to_string());
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(Duration::from_secs(5));
                 }
@@ -90,14 +94,15 @@ impl Follower {
         let key_topic = matches!(self.naming.role_of(topic), Role::Keys(_) | Role::Reqs(_) | Role::Subs(_));
         let mut partitions = self.transport.partitions(topic, WITHIN).await?;
         if partitions.is_none() && key_topic {
+            let creating = format!("creating topic {topic}");
             if let Err(error) = self.transport.create_topic(topic, 1, WITHIN).await {
                 if error.is_retriable() {
                     return Err(error);
                 }
-                let (what, why) = (format!("creating topic {topic}"), error.to_string());
-                self.machine.report(Event::Broker { what, why });
+                self.machine.fails(creating, error.to_string());
                 return Ok(false);
             }
+            self.machine.works(&creating);
             partitions = Some(vec![0]);
         }
         let Some(partitions) = partitions else { return Ok(false) };
@@ -150,6 +155,7 @@ impl Follower {
     async fn take(&self, fetched: Result<Vec<crate::transport::Fetched>, TransportError>) {
         match fetched {
             Ok(fetched) => {
+                self.machine.works(READING);
                 for part in fetched {
                     match part.result {
                         Ok(batch) => self.records(&part.topic, part.partition, batch).await,
@@ -158,7 +164,7 @@ impl Follower {
                 }
             }
             Err(error) => {
-                self.machine.report(Event::Broker { what: "reading key topics".into(), why: error.to_string() });
+                self.machine.fails(READING.into(), error.to_string());
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -187,16 +193,19 @@ impl Follower {
             // the closure can't panic: a failing engine is caught in `step`
             let _ = handed.await;
         }
+        let mut failures = 0;
         if let Some(position) = self.lock().get_mut(&(topic.clone(), partition)) {
             position.next = next.max(position.next);
-            position.failures = 0;
+            failures = std::mem::take(&mut position.failures);
+        }
+        if failures > 0 {
+            self.machine.works(&reading(topic, partition));
         }
         self.report_caught_up(topic);
     }
 
     async fn failed(&self, topic: &Topic, partition: i32, error: &TransportError) {
-        let (what, why) = (format!("reading {topic} partition {partition}"), error.to_string());
-        self.machine.report(Event::Broker { what, why });
+        self.machine.fails(reading(topic, partition), error.to_string());
         let earliest = match error.kind() {
             TransportErrorKind::OffsetOutOfRange => {
                 self.transport.offset(topic, partition, OffsetAt::Earliest, WITHIN).await.ok()
@@ -235,6 +244,12 @@ impl Follower {
         self.positions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+fn reading(topic: &Topic, partition: i32) -> String {
+    format!("reading {topic} partition {partition}")
+}
+
+const READING: &str = "reading key topics";
 
 /// How long a call that looks something up may take.
 const WITHIN: Duration = Duration::from_secs(10);

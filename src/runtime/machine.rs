@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use getrandom::SysRng;
@@ -8,7 +8,7 @@ use getrandom::rand_core::UnwrapErr;
 use tokio::sync::{Notify, broadcast, mpsc};
 
 use super::clock::Clock;
-use super::event::Event;
+use super::event::{Event, Failing};
 use super::fair::Fair;
 use crate::engine::{
     Action, ActionId, Change, Counters, Draft, Failure, Input, KeyringChange, NodeEngine, NodeSetup, Outcome, SignJob,
@@ -32,6 +32,7 @@ pub(super) struct Machine {
     signers: BTreeMap<usize, Arc<dyn Signer>>,
     jobs: mpsc::UnboundedSender<Job>,
     events: broadcast::Sender<Event>,
+    failing: Mutex<Failing>,
     wake: Arc<Notify>,
 }
 
@@ -81,7 +82,7 @@ impl Machine {
         let Parts { mut store, keyring, clock, signers, ratchet, jobs, events, wake } = parts;
         let (engine, actions) = NodeEngine::new(store.setup()?, clock.now());
         let state = Fair::new(State { scheduled: None, vain: VecDeque::new(), engine, ratchet, store });
-        let machine = Self { state, keyring, clock, signers, jobs, events, wake };
+        let machine = Self { state, keyring, clock, signers, jobs, events, failing: Mutex::default(), wake };
         machine.perform(&mut machine.lock(), actions);
         Ok(machine)
     }
@@ -152,6 +153,22 @@ impl Machine {
         event.log();
         // nobody needs to listen
         let _ = self.events.send(event);
+    }
+
+    /// Something that is tried again has failed at the broker: told once, until the reason changes or [`Machine::works`].
+    pub(super) fn fails(&self, what: String, why: String) {
+        match self.failing().is_news(&what, &why) {
+            true => self.report(Event::Broker { what, why }),
+            false => tracing::debug!("{what} failed again: {why}"),
+        }
+    }
+
+    pub(super) fn works(&self, what: &str) {
+        self.failing().works(what);
+    }
+
+    fn failing(&self) -> MutexGuard<'_, Failing> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn counters(&self) -> Counters {

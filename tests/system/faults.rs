@@ -76,6 +76,28 @@ faults! {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_fails_time_and_again_is_told_once_until_it_has_worked() {
+    let way = Broker::new().transport();
+    let (fleet, failing) = (Fleet::new(), || Faults::new().fail(Call::Fetch, When::Always, Unreachable));
+    let node = open_on(Arc::new(way.clone()), &fleet.node("p", NodeRole::Producer, &["lab"])).await;
+    let mut events = node.events();
+    let mut told =
+        || std::iter::from_fn(|| events.try_recv().ok()).filter(|e| matches!(e, Event::Broker { .. })).count();
+    seal(&node, "lab.data", b"so that it follows a topic");
+    for heals in [true, false] {
+        way.set_faults(failing());
+        let before = way.injected();
+        until("it has failed some times", || way.injected() > before + 2).await;
+        assert_eq!(told(), 1);
+        if heals {
+            way.set_faults(Faults::new());
+            let before = way.calls(Call::Fetch);
+            until("it has worked", || way.calls(Call::Fetch) > before + 1).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_is_away_at_the_start_holds_nothing_up_but_the_exchange() {
     let broker = Broker::new();
     let away = fail(When::Always).fail(Call::Topics, When::Always, Unreachable);

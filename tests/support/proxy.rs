@@ -23,7 +23,7 @@ struct Mood {
     refuse: bool,
     hold: bool,
     drip: Option<Duration>,
-    /// Bytes a second, in each direction of each connection.
+    /// Bytes a second, in each direction.
     rate: Option<u64>,
     cuts: u32,
     /// Answers to this API are lost, with their connection, so many times.
@@ -44,14 +44,15 @@ impl Proxy {
         let port = listener.local_addr().unwrap().port();
         let mood = Arc::new(watch::Sender::new(Mood::default()));
         let (broker, moods) = (broker.to_owned(), mood.clone());
+        let lines = Arc::new([Line::new(Instant::now()), Line::new(Instant::now())]);
         tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
                 if !moods.borrow().refuse {
-                    let (broker, moods) = (broker.clone(), moods.clone());
+                    let (broker, moods, lines) = (broker.clone(), moods.clone(), lines.clone());
                     tokio::spawn(async move {
                         moods.send_modify(Mood::one_more);
-                        serve(client, broker, port, &moods).await;
+                        serve(client, broker, port, &moods, &lines).await;
                         moods.send_modify(|mood| mood.open -= 1);
                     });
                 }
@@ -86,7 +87,7 @@ impl Proxy {
         self.mood.send_modify(|mood| mood.drip = each);
     }
 
-    /// So many bytes a second go through, in each direction of each connection.
+    /// So many bytes a second go through in each direction, over all connections.
     pub fn rate(&self, rate: Option<u64>) {
         self.mood.send_modify(|mood| mood.rate = rate);
     }
@@ -132,7 +133,10 @@ impl Mood {
     }
 }
 
-async fn serve(client: TcpStream, broker: String, port: u16, moods: &watch::Sender<Mood>) {
+/// A direction of the network: when it is free again.
+type Line = Mutex<Instant>;
+
+async fn serve(client: TcpStream, broker: String, port: u16, moods: &watch::Sender<Mood>, lines: &[Line; 2]) {
     let own: u16 = broker.rsplit_once(':').unwrap().1.parse().unwrap();
     let Ok(broker) = TcpStream::connect(broker).await else { return };
     client.set_nodelay(true).unwrap();
@@ -145,8 +149,8 @@ async fn serve(client: TcpStream, broker: String, port: u16, moods: &watch::Send
     let cuts = changes.borrow_and_update().cuts;
     let asked = Mutex::default();
     tokio::select! {
-        _ = there(from_client, to_broker, &asked, moods) => {}
-        _ = back(from_broker, to_client, &asked, moods, (own, port)) => {}
+        _ = there(from_client, to_broker, &asked, moods, &lines[0]) => {}
+        _ = back(from_broker, to_client, &asked, moods, &lines[1], (own, port)) => {}
         _ = changes.wait_for(|mood| mood.cuts > cuts) => {}
     }
 }
@@ -154,10 +158,15 @@ async fn serve(client: TcpStream, broker: String, port: u16, moods: &watch::Send
 /// Which API each request was for.
 type Asked = Mutex<HashMap<[u8; 4], i16>>;
 
-async fn there(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, asked: &Asked, moods: &watch::Sender<Mood>) {
-    let mut free = Instant::now();
+async fn there(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    asked: &Asked,
+    moods: &watch::Sender<Mood>,
+    line: &Line,
+) {
     while let Some(frame) = frame(&mut from).await {
-        pace(&mut free, frame.len(), moods).await;
+        pace(line, frame.len(), moods).await;
         asked.lock().unwrap().insert(frame[8..12].try_into().unwrap(), i16::from_be_bytes([frame[4], frame[5]]));
         if !moods.borrow().swallow && to.write_all(&frame).await.is_err() {
             break;
@@ -170,9 +179,10 @@ async fn back(
     mut to: OwnedWriteHalf,
     asked: &Asked,
     moods: &watch::Sender<Mood>,
+    line: &Line,
     (own, port): (u16, u16),
 ) {
-    let (mut changes, mut free) = (moods.subscribe(), Instant::now());
+    let mut changes = moods.subscribe();
     while let Some(mut frame) = frame(&mut from).await {
         redirect(&mut frame, own, port);
         let api = asked.lock().unwrap().remove(&frame[4..8]);
@@ -193,7 +203,7 @@ async fn back(
             let _ = to.write_all(&frame[..byte.min(frame.len())]).await;
             break;
         }
-        pace(&mut free, frame.len(), moods).await;
+        pace(line, frame.len(), moods).await;
         if send(&mut to, &frame, moods).await.is_err() {
             break;
         }
@@ -201,11 +211,15 @@ async fn back(
 }
 
 /// Waits until the network has had time for so many bytes more.
-async fn pace(free: &mut Instant, bytes: usize, moods: &watch::Sender<Mood>) {
+async fn pace(line: &Line, bytes: usize, moods: &watch::Sender<Mood>) {
     let Some(rate) = moods.borrow().rate else { return };
     let takes = Duration::from_secs_f64(bytes as f64 / rate as f64);
-    *free = Instant::now().max(*free) + takes;
-    sleep_until(*free).await;
+    let until = {
+        let mut free = line.lock().unwrap();
+        *free = Instant::now().max(*free) + takes;
+        *free
+    };
+    sleep_until(until).await;
 }
 
 /// At once, or byte by byte as long as that is the network's mood.

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kafkacrypto::kafka::{
-    Assignor, Client, Committed, Config, Consumer, ConsumerConfig, GroupProtocol, GroupSettings, NewTopic, Producer,
-    ProducerConfig, ProducerRecord, ReaderConfig, Rebalance, Reset, Subscription, TopicPartition,
+    Assignor, Client, Committed, Config, Consumer, ConsumerConfig, GroupProtocol, GroupSettings, NewTopic, OffsetAt,
+    Producer, ProducerConfig, ProducerRecord, ReaderConfig, Rebalance, Reset, Start, Subscription, TopicPartition,
 };
 use serde_json::Value;
 use tokio::task::JoinHandle;
@@ -123,9 +123,12 @@ struct Ours {
 
 impl Ours {
     fn join(bootstrap: &str, topic: &str, settings: GroupSettings) -> Self {
-        let client = Client::new(Config::new(bootstrap.split(','))).unwrap();
+        Self::over(&Client::new(Config::new(bootstrap.split(','))).unwrap(), topic, settings)
+    }
+
+    fn over(client: &Client, topic: &str, settings: GroupSettings) -> Self {
         let config = ConsumerConfig::in_group(settings).reader(ReaderConfig::default().reset(Reset::Earliest));
-        let mut consumer = Consumer::new(&client, config.auto_commit(Some(Duration::from_millis(500))));
+        let mut consumer = Consumer::new(client, config.auto_commit(Some(Duration::from_millis(500))));
         let seen = Shared::default();
         let shared = seen.clone();
         consumer.on_rebalance(move |rebalance| shared.with(|seen| change(seen, rebalance)));
@@ -481,4 +484,51 @@ async fn where_reading_begins_is_committed_by_time() {
     let fetched = consumer.poll(LONG).await.unwrap();
     assert_eq!(fetched[0].records.first().map(|record| record.offset), written);
     consumer.close().await.unwrap();
+}
+
+/// Two members of one group may share a client: neither's joining waits behind the other's.
+#[tokio::test(flavor = "multi_thread")]
+async fn members_that_share_a_client_share_the_partitions() {
+    let Some(group) = group("range").await else { return };
+    let client = Client::new(Config::new([&group.bootstrap])).unwrap();
+    let settings = GroupSettings::new(&group.name).heartbeat_interval(Duration::from_millis(500));
+    let mut members: Vec<Ours> = Vec::new();
+    for shares in [&[6][..], &[3, 3], &[2, 2, 2]] {
+        members.push(Ours::over(&client, &group.topic, settings.clone()));
+        group.shares(&members.iter().map(|member| &member.seen).collect::<Vec<_>>(), shares).await;
+    }
+    for member in members {
+        member.leave().await;
+    }
+}
+
+/// Who reads over the same client as a member that waits for its group isn't kept waiting with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_takes_long_to_share_out_holds_up_no_other_reader() {
+    let Some(group) = group("range").await else { return };
+    let [theirs, client] = [(); 2].map(|()| Client::new(Config::new([&group.bootstrap])).unwrap());
+    let member = |client: &Client| {
+        let settings = GroupSettings::new(&group.name).heartbeat_interval(Duration::from_millis(200));
+        let mut consumer = Consumer::new(client, ConsumerConfig::in_group(settings));
+        consumer.subscribe(Subscription::topics([&group.topic]).unwrap()).unwrap();
+        consumer
+    };
+    let mut slow = member(&theirs);
+    while slow.positions().is_empty() {
+        slow.poll(Duration::from_millis(100)).await.unwrap();
+    }
+    // From now on it doesn't poll, so that it gives nothing back.
+    let mut waiting = member(&client);
+    waiting.poll(Duration::from_secs(1)).await.unwrap();
+    let mut reader = Consumer::new(&client, ConsumerConfig::alone());
+    reader.assign(&[(TopicPartition::new(group.topic.as_str(), 0), Start::At(OffsetAt::Latest))]);
+    assert!(reader.poll(Duration::from_secs(1)).await.unwrap().is_empty());
+    let producer = Producer::new(&client, ProducerConfig::new());
+    for _ in 0..5 {
+        let record = ProducerRecord::new(group.topic.as_str(), "now").partition(0);
+        producer.send(record).await.unwrap().await.unwrap();
+        assert_eq!(reader.poll(Duration::from_secs(2)).await.unwrap().len(), 1);
+        tokio::time::sleep(Duration::from_millis(600)).await; // longer than a fetch is held
+    }
+    assert!(waiting.positions().is_empty(), "its group has shared out");
 }

@@ -30,7 +30,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use backoff::Backoff;
 use coordinators::Coordinators;
-use peers::{Peer, Peers};
+use peers::{Held, Peer, Peers};
 use topics::Topics;
 
 pub(in crate::kafka) use attempts::{Attempts, Repeated};
@@ -173,16 +173,40 @@ impl Client {
         R: Request + Send + Sync,
         R::Response: Throttled,
     {
-        let there = self.reach(to, lane, deadline).await?;
-        let (_polling, _lent) = match lane {
+        let (peer, mut connection) = self.reach(to, lane, deadline).await?;
+        let (held, _lent) = match lane {
             Lane::Main => (None, None),
-            Lane::Poll => (Some(there.0.polling(deadline).await), None),
+            Lane::Poll => (Some(peer.holding(&self.0.dialer, deadline).await), None),
             Lane::Spare => {
                 let needed = || Error::new(ErrorKind::Disconnected, "the connection is needed for polling").unsent();
-                (None, Some(there.0.lend().ok_or_else(needed)?))
+                (None, Some(peer.lend().ok_or_else(needed)?))
             }
         };
-        exchange(&there, hold, deadline, build).await
+        if let Some(Held::Beside(_, link)) = &held {
+            connection = link.connection(deadline).await.map_err(|error| advertised(to, error).unsent())?;
+        }
+        exchange((&peer, &connection), hold, deadline, build).await
+    }
+
+    /// One request whose answer the broker may hold back for a short time, `hold`: over [`Lane::Poll`], unless something is
+    /// held back there for long. Then it is held back no longer than others can wait; `build` gets that time, too.
+    pub(in crate::kafka) async fn poll<R>(
+        &self,
+        to: Target,
+        hold: Duration,
+        deadline: Instant,
+        build: impl FnOnce(i16, Duration) -> R + Send,
+    ) -> Result<(R::Response, i16), Error>
+    where
+        R: Request + Send + Sync,
+        R::Response: Throttled,
+    {
+        let (peer, connection) = self.reach(to, Lane::Poll, deadline).await?;
+        if let Some(_polling) = peer.polling(deadline).await {
+            return exchange((&peer, &connection), hold, deadline, |version| Ok(build(version, hold))).await;
+        }
+        let (hold, (peer, connection)) = (hold.min(BRIEFLY), self.reach(to, Lane::Main, deadline).await?);
+        exchange((&peer, &connection), hold, deadline, |version| Ok(build(version, hold))).await
     }
 
     /// Whether [`Lane::Spare`] of a broker may be used.
@@ -357,12 +381,12 @@ impl Client {
         let named = |name| MetadataRequestTopic::default().with_name(Some(TopicName(StrBytes::from_string(name))));
         let topics = topics.map(|names| names.into_iter().map(named).collect());
         let request = MetadataRequest::default().with_topics(topics).with_allow_auto_topic_creation(false);
-        let there = self.reach(Target::Any, Lane::Main, deadline).await?;
-        let (response, _) = exchange(&there, Duration::ZERO, deadline, |_| Ok(request)).await?;
+        let (peer, connection) = self.reach(Target::Any, Lane::Main, deadline).await?;
+        let (response, _) = exchange((&peer, &connection), Duration::ZERO, deadline, |_| Ok(request)).await?;
         if response.error_code != 0 {
             return Err(Error::from_code(response.error_code, "can't read the metadata").unsent());
         }
-        let metadata = Metadata { origin: there.0.address().to_owned(), ..Metadata::new(response) };
+        let metadata = Metadata { origin: peer.address().to_owned(), ..Metadata::new(response) };
         self.0.controller.store(metadata.controller.unwrap_or(NOBODY), Ordering::Relaxed);
         self.0.peers.update(&metadata.brokers);
         Ok(metadata)
@@ -381,7 +405,7 @@ impl fmt::Debug for Client {
 
 /// One request over a connection: the answer, and its version.
 async fn exchange<R>(
-    (peer, connection): &(Arc<Peer>, Connection),
+    (peer, connection): (&Peer, &Connection),
     hold: Duration,
     deadline: Instant,
     build: impl FnOnce(i16) -> Result<R, Error> + Send,
@@ -431,5 +455,7 @@ const BROKER_NOT_AVAILABLE: i16 = 8;
 const SOON: Duration = Duration::from_millis(5);
 /// How long connecting to one of several brokers may take before the next is tried, too.
 const HEAD_START: Duration = Duration::from_millis(400);
+/// How long an answer may be held back where others wait behind it.
+const BRIEFLY: Duration = Duration::from_millis(50);
 /// How long closing waits for what is under way.
 const GOODBYE: Duration = Duration::from_secs(2);

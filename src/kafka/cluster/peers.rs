@@ -1,4 +1,5 @@
-//! The brokers that we know, each with its two connections.
+//! The brokers that we know, each with its two connections, and one more for each member of a group that joins while
+//! another one of the same client is kept waiting.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +19,7 @@ use crate::kafka::net::dial::Dialer;
 pub(in crate::kafka) enum Lane {
     /// For everything that is answered at once.
     Main,
-    /// For what the broker holds back: long fetches, joining a group.
+    /// For what the broker holds back: joining a group. Also for long fetches, see [`Client::poll`](super::Client::poll).
     Poll,
     /// The connection of [`Poll`](Self::Poll), for what is answered at once, as long as nothing is held back there.
     Spare,
@@ -29,16 +30,26 @@ pub(in crate::kafka) struct Peer {
     address: String,
     main: Arc<Link>,
     poll: Arc<Link>,
+    beside: Mutex<Vec<Beside>>,
     quiet_until: Mutex<Option<Instant>>,
     polls: Mutex<Polls>,
-    /// Nothing is lent any more, perhaps.
+    /// Nothing is lent any more or polls, perhaps.
     returned: Notify,
+}
+
+/// A connection for what would wait behind what is held back for long.
+struct Beside {
+    link: Arc<Link>,
+    used: bool,
 }
 
 /// Who uses the connection of [`Lane::Poll`].
 #[derive(Default)]
 struct Polls {
+    /// Requests that are held back for a short time.
     now: usize,
+    /// One that is held back for long.
+    held: bool,
     last: Option<Instant>,
     /// Requests over [`Lane::Spare`].
     lent: usize,
@@ -46,11 +57,11 @@ struct Polls {
 
 impl Polls {
     fn has_spare(&self) -> bool {
-        self.now == 0 && self.last.is_none_or(|last| last.elapsed() >= POLLS_AGAIN)
+        self.now == 0 && !self.held && self.last.is_none_or(|last| last.elapsed() >= POLLS_AGAIN)
     }
 }
 
-/// A request that the broker may hold back.
+/// A request that the broker may hold back for a short time.
 pub(super) struct Polling<'a>(&'a Peer);
 
 impl Drop for Polling<'_> {
@@ -58,6 +69,30 @@ impl Drop for Polling<'_> {
         let mut polls = lock(&self.0.polls);
         polls.now = polls.now.saturating_sub(1);
         polls.last = Some(Instant::now());
+        self.0.returned.notify_waiters();
+    }
+}
+
+/// A request that the broker may hold back for long.
+pub(super) enum Held<'a> {
+    /// Over [`Lane::Poll`].
+    There(&'a Peer),
+    Beside(&'a Peer, Arc<Link>),
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        match self {
+            Self::There(peer) => {
+                let mut polls = lock(&peer.polls);
+                polls.held = false;
+                polls.last = Some(Instant::now());
+            }
+            Self::Beside(peer, link) => {
+                let mut beside = lock(&peer.beside);
+                beside.iter_mut().filter(|one| Arc::ptr_eq(&one.link, link)).for_each(|one| one.used = false);
+            }
+        }
     }
 }
 
@@ -85,6 +120,7 @@ impl Peer {
             address: address.to_owned(),
             main: Link::new(address, dialer),
             poll: Link::new(address, dialer),
+            beside: Mutex::default(),
             quiet_until: Mutex::new(None),
             polls: Mutex::default(),
             returned: Notify::new(),
@@ -105,18 +141,54 @@ impl Peer {
         link.connection(deadline).await
     }
 
-    /// From now on and until some time after the end of what this returns, nothing else begins to use the lane; it waits
-    /// for what does.
-    pub(super) async fn polling(&self, deadline: Instant) -> Polling<'_> {
-        lock(&self.polls).now += 1;
+    /// From now on and until some time after the end of what this returns, nothing else begins to use [`Lane::Poll`]; it
+    /// waits for what does. `None` as long as something is held back there for long.
+    pub(super) async fn polling(&self, deadline: Instant) -> Option<Polling<'_>> {
+        let blocked = self.is_blocked();
+        {
+            let mut polls = lock(&self.polls);
+            if polls.held || blocked {
+                return None;
+            }
+            polls.now += 1;
+        }
         let polling = Polling(self);
+        self.settled(|polls| polls.lent == 0, deadline).await;
+        Some(polling)
+    }
+
+    /// The same for what is held back for long: nobody polls there, either. It gets another connection as long as it would
+    /// wait behind such a one, which may well wait for just this: another member of the same group.
+    pub(super) async fn holding(&self, dialer: &Arc<Dialer>, deadline: Instant) -> Held<'_> {
+        let blocked = self.is_blocked();
+        if blocked || std::mem::replace(&mut lock(&self.polls).held, true) {
+            return Held::Beside(self, self.link_beside(dialer));
+        }
+        let held = Held::There(self);
+        self.settled(|polls| polls.lent == 0 && polls.now == 0, deadline).await;
+        held
+    }
+
+    async fn settled(&self, is_settled: impl Fn(&Polls) -> bool, deadline: Instant) {
         loop {
             let mut returned = std::pin::pin!(self.returned.notified());
             returned.as_mut().enable();
-            if lock(&self.polls).lent == 0 || timeout_at(deadline, returned).await.is_err() {
-                return polling;
+            if is_settled(&lock(&self.polls)) || timeout_at(deadline, returned).await.is_err() {
+                return;
             }
         }
+    }
+
+    fn link_beside(&self, dialer: &Arc<Dialer>) -> Arc<Link> {
+        let mut beside = lock(&self.beside);
+        let is_free = |one: &&mut Beside| !one.used && !is_blocked(&one.link);
+        if let Some(free) = beside.iter_mut().find(is_free) {
+            free.used = true;
+            return free.link.clone();
+        }
+        let link = Link::new(&self.address, dialer);
+        beside.push(Beside { link: link.clone(), used: true });
+        link
     }
 
     /// Whether [`Lane::Spare`] may be used.
@@ -136,7 +208,7 @@ impl Peer {
 
     /// Whether the broker still holds back what a poll has given up.
     fn is_blocked(&self) -> bool {
-        self.poll.open().is_some_and(|connection| connection.is_blocked())
+        is_blocked(&self.poll)
     }
 
     /// The broker wants no requests for a while.
@@ -161,7 +233,8 @@ impl Peer {
     }
 
     fn close(&self) -> impl Iterator<Item = Connection> {
-        [self.main.close(), self.poll.close()].into_iter().flatten()
+        let beside = lock(&self.beside).drain(..).filter_map(|one| one.link.close()).collect::<Vec<_>>();
+        [self.main.close(), self.poll.close()].into_iter().flatten().chain(beside)
     }
 }
 
@@ -217,6 +290,10 @@ impl Peers {
         let known = std::mem::take(&mut *lock(&self.known));
         known.values().chain(&self.seeds).flat_map(|peer| peer.close()).collect()
     }
+}
+
+fn is_blocked(link: &Link) -> bool {
+    link.open().is_some_and(|connection| connection.is_blocked())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -9,7 +9,9 @@ use kafka_protocol::messages::api_versions_response::ApiVersion;
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
-use kafka_protocol::messages::{ApiVersionsResponse, BrokerId, MetadataRequest, MetadataResponse, TopicName};
+use kafka_protocol::messages::{
+    ApiVersionsResponse, BrokerId, JoinGroupRequest, MetadataRequest, MetadataResponse, TopicName,
+};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
@@ -34,7 +36,7 @@ struct Shared {
     open: AtomicUsize,
     /// How many milliseconds it takes to say anything.
     slow: AtomicU64,
-    /// What is never answered.
+    /// What is never answered, nor what comes behind it.
     mute: Mutex<Option<i16>>,
 }
 
@@ -82,8 +84,10 @@ impl Shared {
         self.accepted.fetch_add(1, Ordering::Relaxed);
         self.open.fetch_add(1, Ordering::Relaxed);
         let mut far = Far(stream);
+        let mut silent = false;
         while let Some((api, version, number)) = far.next().await {
-            if *self.mute.lock().unwrap() == Some(api) {
+            silent |= *self.mute.lock().unwrap() == Some(api);
+            if silent {
                 continue;
             }
             let answer = match api {
@@ -115,7 +119,8 @@ impl Shared {
 
 fn versions() -> ApiVersionsResponse {
     let range = |(api, most)| ApiVersion::default().with_api_key(api).with_max_version(most);
-    ApiVersionsResponse::default().with_api_keys([(0, 12), (18, 4), (METADATA, 12)].map(range).to_vec())
+    ApiVersionsResponse::default()
+        .with_api_keys([(0, 12), (JOIN_GROUP, 9), (18, 4), (METADATA, 12)].map(range).to_vec())
 }
 
 fn client(bootstrap: &[SocketAddr]) -> Client {
@@ -125,6 +130,17 @@ fn client(bootstrap: &[SocketAddr]) -> Client {
 
 async fn ask(client: &Client, to: Target, lane: Lane) -> Result<(), Error> {
     client.call(to, lane, Instant::now() + SOON, |_| MetadataRequest::default()).await.map(drop)
+}
+
+/// For how long the answer could have been held back.
+async fn poll(client: &Client) -> Result<Duration, Error> {
+    let mut held = Duration::ZERO;
+    let build = |_, hold| {
+        held = hold;
+        MetadataRequest::default()
+    };
+    client.poll(Target::Broker(1), ms(500), Instant::now() + SOON, build).await?;
+    Ok(held)
 }
 
 async fn any(client: &Client) -> Result<(), Error> {
@@ -245,8 +261,13 @@ async fn many_at_once_share_two_connections() {
     let client = client(&[broker.address]);
     let calls: Vec<_> = (0..50)
         .map(|n| {
-            let (client, lane) = (client.clone(), [Lane::Main, Lane::Poll][n % 2]);
-            tokio::spawn(async move { ask(&client, Target::Broker(1), lane).await })
+            let client = client.clone();
+            tokio::spawn(async move {
+                match n % 2 {
+                    0 => ask(&client, Target::Broker(1), Lane::Main).await,
+                    _ => poll(&client).await.map(drop),
+                }
+            })
         })
         .collect();
     for call in calls {
@@ -289,6 +310,52 @@ async fn a_poll_waits_for_what_was_lent_and_nothing_is_lent_beside_it_or_soon_af
     assert!(!peer.has_spare());
     sleep(ms(2000)).await;
     assert!(peer.has_spare() && peer.lend().is_some());
+}
+
+#[tokio::test]
+async fn nobody_waits_behind_what_is_held_back_for_long() {
+    let broker = Fake::start().await;
+    broker.says(&[(1, &broker)]);
+    broker.never_answers(JOIN_GROUP);
+    let client = client(&[broker.address]);
+    ask(&client, Target::Broker(1), Lane::Main).await.unwrap();
+    assert_eq!((poll(&client).await.unwrap(), broker.accepted()), (ms(500), 2));
+    let join = || {
+        let client = client.clone();
+        tokio::spawn(async move {
+            let deadline = Instant::now() + SOON;
+            client.call(Target::Broker(1), Lane::Poll, deadline, |_| JoinGroupRequest::default()).await.map(drop)
+        })
+    };
+    let (first, second) = (join(), join());
+    while broker.accepted() < 3 {
+        sleep(ms(10)).await; // each over a connection of its own: one may wait for the other
+    }
+    assert!(poll(&client).await.unwrap() < ms(500));
+    first.abort();
+    second.abort();
+    assert!(first.await.is_err() && second.await.is_err());
+    // The broker still holds back what was given up.
+    assert!(poll(&client).await.unwrap() < ms(500));
+    assert_eq!(broker.accepted(), 3);
+    client.close().await;
+    timeout(SOON, broker.deserted()).await.expect("closing ends them");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_held_back_for_long_waits_for_a_poll_and_no_poll_begins_beside_it() {
+    let client = client(&[nobody()]);
+    let peer = client.0.peers.any().remove(0);
+    let (start, later) = (Instant::now(), Instant::now() + ms(5000));
+    let polling = peer.polling(later).await.unwrap();
+    let (held, ()) = tokio::join!(peer.holding(&client.0.dialer, later), async {
+        sleep(ms(400)).await;
+        assert!(peer.polling(later).await.is_none() && !peer.has_spare());
+        drop(polling);
+    });
+    assert_eq!(start.elapsed(), ms(400));
+    drop(held);
+    assert!(peer.polling(later).await.is_some());
 }
 
 #[tokio::test]
@@ -376,6 +443,7 @@ fn ms(ms: u64) -> Duration {
 }
 
 const METADATA: i16 = 3;
+const JOIN_GROUP: i16 = 11;
 /// How long dialling may take.
 const SETUP: Duration = Duration::from_secs(1);
 /// Longer than anything takes that works.

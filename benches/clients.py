@@ -19,7 +19,9 @@ PARTITIONS = 4
 PRODUCED = {"none": 1_200_000, "snappy": 500_000, "lz4": 600_000, "zstd": 300_000, "gzip": 50_000}
 FETCHED = {"none": 2_000_000, "snappy": 1_200_000, "lz4": 1_200_000, "zstd": 700_000, "gzip": 700_000}
 OVER_TLS = 700_000
-SEALED = {"1 Gbit/s": 250_000, "loopback": 700_000}
+# Bytes of a record, bytes per second (0: as fast as it goes), records.
+SEALED = [("1 KiB, 1 Gbit/s", 1 << 10, 125_000_000, 250_000), ("8 KiB, 1 Gbit/s", 8 << 10, 125_000_000, 31_000),
+          ("1 KiB, loopback", 1 << 10, 0, 700_000)]
 SIZES = {"100 B": 100, "8 KiB": 8 << 10, "20 KiB": 20 << 10, "64 KiB": 64 << 10, "1 MB": 1_000_000}
 CLIENTS = ["ours", "librdkafka", "Java", "rskafka"]
 
@@ -196,16 +198,16 @@ class Topics:
             future.result()
 
 
-def payloads(folder):
-    """A thousand readings of about a KiB, as sensors write them: text in which the numbers differ."""
+def payloads(folder, size=1024):
+    """A thousand readings of about this size, as sensors write them: text in which the numbers differ."""
     import random
     chance, lines = random.Random(1), []
     for number in range(1000):
         reading = {"sensor": f"gateway-{chance.randrange(40)}/thermometer-{chance.randrange(900)}", "sequence": number, "values": []}
-        while len(json.dumps(reading, separators=(",", ":"))) < 1010:
+        while len(json.dumps(reading, separators=(",", ":"))) < size - 14:
             reading["values"].append(round(chance.gauss(21.5, 4), 4))
         lines.append(json.dumps(reading, separators=(",", ":")))
-    path = Path(folder) / "payloads"
+    path = Path(folder) / f"payloads-{size}"
     path.write_text("\n".join(lines) + "\n")
     return str(path)
 
@@ -280,13 +282,13 @@ def resting(bootstrap, topics):
     return list(figures.items())
 
 
-def sealing(rounds, topics, job):
+def sealing(rounds, topics, job, folder):
     """Encrypted with the library's producer and consumer, beside plain with the client under it, over a network of 1 Gbit/s
     and over loopback."""
-    for name, rate in (("1 Gbit/s", 125_000_000), ("loopback", 0)):
+    for name, size, rate, count in SEALED:
         figures = {kind: [] for kind in ("plain written", "encrypted written", "plain read", "encrypted read")}
         for _ in range(rounds + 1):
-            plain = {**job, "topic": topics.new(), "rate": rate, "count": SEALED[name]}
+            plain = {**job, "payloads": payloads(folder, size), "topic": topics.new(), "rate": rate, "count": count}
             rates = lambda answer: answer["bytes"] / answer["seconds"] / MB
             figures["plain written"].append(rates(do("ours", {**plain, "job": "produce"})))
             figures["plain read"].append(rates(do("ours", {**plain, "job": "fetch"})))
@@ -297,7 +299,7 @@ def sealing(rounds, topics, job):
             figures["encrypted read"].append(rates(answer["read"]))
             topics.end(sealed["topic"])
         median = {kind: statistics.median(all[1:]) for kind, all in figures.items()}
-        print(f"\n1 KiB, {name}, MB/s\n\n| | plain | encrypted | ratio |\n|---|---|---|---|")
+        print(f"\n{name}, MB/s\n\n| | plain | encrypted | ratio |\n|---|---|---|---|")
         for what in ("written", "read"):
             plain, sealed = median["plain " + what], median["encrypted " + what]
             print(f"| {what} | {plain:.0f} | {sealed:.0f} | {sealed / plain:.2f} |", flush=True)
@@ -355,7 +357,7 @@ def main(rounds, parts):
         if wanted("idle"):
             table("200 partitions, waiting for records", resting(bootstrap, topics), min)
         if wanted("sealed"):
-            sealing(rounds, topics, bulk)
+            sealing(rounds, topics, bulk, folder)
 
 
 if sys.argv[1:2] == ["--job"]:

@@ -1,15 +1,27 @@
-//! Snappy: one raw block, as librdkafka writes it and every client reads it (Java too), or the frame of Java's library
-//! `snappy-java` (xerial), as Java and kafka-python write it.
+//! Snappy: one raw block, as librdkafka writes it, or the frame of Java's library `snappy-java` (xerial), as Java and
+//! kafka-python write it. Every client reads both.
 
 use snap::raw::{Decoder, Encoder, decompress_len, max_compress_len};
 
 use super::Failure;
 
+/// A frame, if it takes more than one block: Java (brokers unpack what they check, too) unpacks it block by block, but a raw
+/// one in two arrays as large as the batch.
 pub(super) fn compress(records: &[u8], out: &mut Vec<u8>) -> Option<()> {
-    let start = out.len();
-    out.resize(start.checked_add(max_compress_len(records.len()))?, 0);
-    let written = Encoder::new().compress(records, out.get_mut(start..)?).ok()?;
-    out.truncate(start + written);
+    let is_framed = records.len() > BLOCK;
+    if is_framed {
+        out.extend_from_slice(MAGIC);
+        out.extend_from_slice(VERSIONS);
+    }
+    let mut encoder = Encoder::new();
+    let mut room = vec![0; max_compress_len(records.len().min(BLOCK))];
+    for plain in records.chunks(BLOCK) {
+        let written = encoder.compress(plain, &mut room).ok()?;
+        if is_framed {
+            out.extend_from_slice(&u32::try_from(written).ok()?.to_be_bytes());
+        }
+        out.extend_from_slice(room.get(..written)?);
+    }
     Some(())
 }
 
@@ -20,6 +32,7 @@ pub(super) fn decompress(bytes: &[u8], limit: usize) -> Result<Vec<u8>, Failure>
         block(bytes, &mut out, limit)?;
         return Ok(out);
     };
+    out.reserve(bytes.len().saturating_mul(2).min(limit));
     let mut rest = framed.get(8..).ok_or_else(|| Failure::malformed("its header is cut"))?;
     while !rest.is_empty() {
         let cut = || Failure::malformed("a block is cut");
@@ -49,5 +62,9 @@ fn block(bytes: &[u8], out: &mut Vec<u8>, limit: usize) -> Result<(), Failure> {
 }
 
 const MAGIC: &[u8] = &[0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
+/// Version 1, which readers of version 1 understand.
+const VERSIONS: &[u8] = &[0, 0, 0, 1, 0, 0, 0, 1];
+/// Snappy itself looks no further back.
+const BLOCK: usize = 64 << 10;
 /// The densest element is 64 bytes in three (or 11 in two).
 const MOST_RATIO: usize = 22;

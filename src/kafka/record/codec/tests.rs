@@ -115,6 +115,18 @@ fn a_frame_of_xerial_s_snappy_is_read() {
 }
 
 #[test]
+fn what_takes_more_than_a_block_of_snappy_is_framed() {
+    let text = b"all work and no play makes jack a dull boy. ".repeat(3000);
+    let is_framed = |plain: &[u8]| {
+        let mut out = Vec::new();
+        snappy::compress(plain, &mut out).expect("memory");
+        assert!(snappy::decompress(&out, plain.len()) == Ok(plain.to_vec()));
+        out.starts_with(b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01")
+    };
+    assert!(!is_framed(&text[..64 << 10]) && is_framed(&text[..(64 << 10) + 1]) && is_framed(&text));
+}
+
+#[test]
 fn gzip_members_follow_each_other() {
     let mut two = Vec::new();
     gzip::compress(b"one, ", None, &mut two).expect("memory");

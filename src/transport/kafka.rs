@@ -2,8 +2,9 @@
 //!
 //! # What to know
 //!
-//! - At most two connections to each broker, however many partitions; what several calls fetch is asked for in one
-//!   request. What is followed is read ahead, up to a bound.
+//! - At most two connections to each broker, however many partitions (and one more for each further member of a group
+//!   that joins at the same time); what several calls fetch is asked for in one request. What is followed is read ahead,
+//!   up to a bound.
 //! - Reads what is committed, unless `isolation_level` says otherwise: records of aborted transactions are never seen. A
 //!   batch that can't be read is passed over and reported in [`Batch::skipped`].
 //! - [`produce`](Transport::produce) is idempotent: it tries again by itself, and a lost acknowledgement makes no

@@ -46,7 +46,8 @@ use super::net::connection::Connection;
 use super::net::dial::Dialer;
 use super::net::race::race;
 
-/// A cluster. Clones share its connections, which belong to the tokio runtime that they were made on.
+/// A cluster. Clones share its connections, which belong to the tokio runtime that they were made on: two to each broker
+/// that is used, and one more for each further member of a group that joins at the same time.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {

@@ -111,14 +111,17 @@ fn life(program: &[u8]) {
     const IDLE: Duration = Duration::from_secs(600);
     let start = Instant::now();
     let (mut now, mut moved) = (start, start);
-    let mut inflight = InFlight::new(start);
+    let mut inflight = InFlight::new(start, PATIENCE, IDLE);
+    let mut look = start;
     let (mut next, mut waiting) = (0_i32, std::collections::VecDeque::new());
     for step in program {
         let value = u64::from(step >> 3);
         match step % 8 {
             0 | 1 => {
                 let hold = Duration::from_secs(value / 4);
-                inflight.push(Pending { correlation: next, sent: now, hold, bytes: 10, reply: value % 2 == 0 });
+                let sooner =
+                    inflight.push(Pending { correlation: next, sent: now, hold, bytes: 10, reply: value % 2 == 0 });
+                assert!(sooner || look <= now + Duration::from_secs(1), "or nobody would look");
                 waiting.push_back((next, now));
                 (next, moved) = (next + 1, now);
             }
@@ -138,8 +141,11 @@ fn life(program: &[u8]) {
             }
             _ => now += Duration::from_millis(250 * (value + 1)),
         }
-        match inflight.verdict(now, PATIENCE, IDLE, |given_up| *given_up) {
-            Verdict::Well(at) => assert!(at > now, "or it would be looked at without end"),
+        match inflight.verdict(now, |given_up| *given_up) {
+            Verdict::Well(at) => {
+                assert!(at > now, "or it would be looked at without end");
+                look = at;
+            }
             Verdict::Idle => assert!(waiting.is_empty() && now >= moved + IDLE),
             Verdict::Silent => {
                 assert!(!waiting.is_empty() && now >= moved + Duration::from_secs(1));

@@ -1,19 +1,20 @@
 //! One connection that many use at once: requests go out in the order of their calls, answers find who asked.
 //!
-//! A task of its own owns the stream. It never waits for a caller, and it ends when the broker closes the connection,
-//! sends what can't be, falls silent, or nobody has used it for long; whoever waits then learns why.
+//! A task of its own reads. It never waits for a caller, and it ends when the broker closes the connection, sends what
+//! can't be, falls silent, or nobody has used it for long; whoever waits then learns why. Callers write themselves what
+//! can be written at once, and the task writes the rest: see [`Writer`].
 
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes};
 use kafka_protocol::protocol::Request;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
@@ -22,14 +23,25 @@ use super::frames::Frames;
 use super::inflight::{InFlight, Pending, Verdict};
 use super::raw::{self, Raw};
 use super::stream::BoxStream;
+use super::writer::{Outgoing, Reply, Writer};
 use crate::kafka::error::{Error, ErrorKind};
 use crate::kafka::protocol::{self, Versions};
 
 /// A connection. Clones share it; it is closed when the last one is dropped.
 #[derive(Clone)]
-pub(in crate::kafka) struct Connection {
+pub(in crate::kafka) struct Connection(Arc<Handle>);
+
+/// What the clones share: when the last is gone, the connection ends.
+struct Handle {
     requests: mpsc::Sender<Outgoing>,
     shared: Arc<Shared>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.unused.store(true, Ordering::Relaxed);
+        self.shared.look.notify_one();
+    }
 }
 
 /// How long a connection may do what.
@@ -47,58 +59,62 @@ impl Connection {
         let Dialed { raw, lifetime } = dialed;
         let Raw { stream, frames, versions, suspicion, .. } = raw;
         let now = Instant::now();
+        let (requests, queued) = mpsc::channel(QUEUE);
+        let (read, write) = tokio::io::split(stream);
         let shared = Arc::new(Shared {
             versions,
             client_id: client_id.to_owned(),
             suspicion,
             correlation: AtomicI32::new(FIRST_CORRELATION),
-            inflight: Mutex::new(InFlight::new(now.into_std())),
+            inflight: Mutex::new(InFlight::new(now.into_std(), limits.patience, limits.idle)),
+            writer: Mutex::new(Some(Writer::new(write, queued))),
+            rest: Notify::new(),
             ending: AtomicBool::new(false),
-            end: Notify::new(),
+            unused: AtomicBool::new(false),
+            look: Notify::new(),
             fell_silent: AtomicBool::new(false),
             answered: AtomicBool::new(false),
             renew: lifetime.map(|lifetime| now + lifetime.mul_f64(USE_OF_LIFETIME)),
         });
-        let (requests, incoming) = mpsc::channel(QUEUE);
-        tokio::spawn(run(stream, frames, incoming, shared.clone(), limits));
-        Self { requests, shared }
+        tokio::spawn(run(read, frames, Task(shared.clone())));
+        Self(Arc::new(Handle { requests, shared }))
     }
 
     /// Whether requests can be sent over it.
     pub(in crate::kafka) fn is_open(&self) -> bool {
-        !self.requests.is_closed()
-            && !self.shared.ending.load(Ordering::Relaxed)
-            && self.shared.renew.is_none_or(|renew| Instant::now() < renew)
+        !self.0.requests.is_closed()
+            && !self.shared().ending.load(Ordering::Relaxed)
+            && self.shared().renew.is_none_or(|renew| Instant::now() < renew)
     }
 
     /// Whether it ended because an answer was due for too long.
     pub(in crate::kafka) fn fell_silent(&self) -> bool {
-        self.shared.fell_silent.load(Ordering::Relaxed)
+        self.shared().fell_silent.load(Ordering::Relaxed)
     }
 
     /// Whether it has ever answered a request.
     pub(in crate::kafka) fn has_answered(&self) -> bool {
-        self.shared.answered.load(Ordering::Relaxed)
+        self.shared().answered.load(Ordering::Relaxed)
     }
 
     /// Whether the broker still holds back the answer to a request that was given up.
     pub(in crate::kafka) fn is_blocked(&self) -> bool {
-        self.shared.inflight().is_blocked(oneshot::Sender::is_closed)
+        self.shared().inflight().is_blocked(oneshot::Sender::is_closed)
     }
 
     pub(in crate::kafka) fn versions(&self) -> &Versions {
-        &self.shared.versions
+        &self.shared().versions
     }
 
     /// No more requests: the connection ends when those that are under way have been answered.
     pub(in crate::kafka) fn close(&self) {
-        self.shared.ending.store(true, Ordering::Relaxed);
-        self.shared.end.notify_one();
+        self.shared().ending.store(true, Ordering::Relaxed);
+        self.shared().look.notify_one();
     }
 
     /// When it has ended.
     pub(in crate::kafka) async fn closed(&self) {
-        self.requests.closed().await;
+        self.0.requests.closed().await;
     }
 
     /// Sends one request and waits for its answer. The broker may hold it back for `hold`.
@@ -130,20 +146,25 @@ impl Connection {
         hold: Option<Duration>,
         deadline: Instant,
     ) -> Result<Bytes, Error> {
-        let correlation = self.shared.correlation.fetch_add(1, Ordering::Relaxed);
-        let frame = protocol::encode(request, version, correlation, &self.shared.client_id)?;
+        let correlation = self.shared().correlation.fetch_add(1, Ordering::Relaxed);
+        let frame = protocol::encode(request, version, correlation, &self.shared().client_id)?;
         let (reply, answer) = oneshot::channel();
         let outgoing = Outgoing { frame, correlation, hold, reply };
-        match timeout_at(deadline, self.requests.send(outgoing)).await {
+        match timeout_at(deadline, self.0.requests.send(outgoing)).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Err(gone()),
             Err(_) => return Err(late::<R>().unsent()),
         }
+        self.shared().write();
         match timeout_at(deadline, answer).await {
             Ok(Ok(frame)) => frame,
             Ok(Err(_)) => Err(gone()),
             Err(_) => Err(late::<R>()),
         }
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.0.shared
     }
 }
 
@@ -153,25 +174,23 @@ impl fmt::Debug for Connection {
     }
 }
 
-/// How an answer gets to who asked.
-type Reply = oneshot::Sender<Result<Bytes, Error>>;
-
-struct Outgoing {
-    frame: Bytes,
-    correlation: i32,
-    /// How long the broker may hold the answer back; `None` when there will be none.
-    hold: Option<Duration>,
-    reply: Reply,
-}
-
-struct Shared {
+/// What callers and the connection's task share.
+pub(super) struct Shared {
     versions: Versions,
     client_id: String,
     suspicion: &'static str,
     correlation: AtomicI32,
     inflight: Mutex<InFlight<Reply>>,
+    /// `None` when the connection has ended.
+    writer: Mutex<Option<Writer>>,
+    /// There is something to write for the task.
+    rest: Notify,
+    /// To end when all is answered.
     ending: AtomicBool,
-    end: Notify,
+    /// Nobody waits for an answer any more.
+    unused: AtomicBool,
+    /// The task is to look whether to end, and when.
+    look: Notify,
     fell_silent: AtomicBool,
     answered: AtomicBool,
     renew: Option<Instant>,
@@ -193,37 +212,71 @@ impl Shared {
         }
     }
 
-    fn moved(&self) {
+    pub(super) fn moved(&self) {
         self.inflight().moved(Instant::now().into_std());
+    }
+
+    /// A request goes out.
+    pub(super) fn sends(&self, pending: Pending<Reply>) {
+        if self.inflight().push(pending) {
+            self.look.notify_one();
+        }
+    }
+
+    /// Writes what is queued, or has it written.
+    fn write(&self) {
+        let rest = match self.writer.try_lock() {
+            Ok(mut writer) => writer.as_mut().is_some_and(|writer| writer.try_write(self)),
+            // Who writes may have looked for more already.
+            Err(TryLockError::WouldBlock | TryLockError::Poisoned(_)) => true,
+        };
+        if rest {
+            self.rest.notify_one();
+        }
+    }
+
+    /// Nobody writes any more. Who waits is told why.
+    fn end(&self, why: &Error) -> Option<Writer> {
+        self.ending.store(true, Ordering::Relaxed);
+        let mut writer = self.writer().take()?;
+        writer.requests.close();
+        let pending: Vec<_> = self.inflight().drain().collect();
+        for pending in pending {
+            let _gone = pending.reply.send(Err(why.clone()));
+        }
+        while let Ok(outgoing) = writer.requests.try_recv() {
+            let _gone = outgoing.reply.send(Err(gone()));
+        }
+        Some(writer)
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Option<Writer>> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The life of a connection.
-async fn run(
-    stream: BoxStream,
-    frames: Frames,
-    mut requests: mpsc::Receiver<Outgoing>,
-    shared: Arc<Shared>,
-    limits: Limits,
-) {
-    let (read, mut write) = tokio::io::split(stream);
+async fn run(read: ReadHalf<BoxStream>, frames: Frames, task: Task) {
+    let shared = &task.0;
     let why = tokio::select! {
         biased; // what was received and sent decides what to watch for
-        why = receive(read, frames, &shared) => why,
-        why = send(&mut write, &mut requests, &shared) => why,
-        why = watch(&shared, limits) => why,
+        why = receive(read, frames, shared) => why,
+        why = send(shared) => why,
+        why = watch(shared) => why,
     };
     tracing::debug!(%why, "a connection to Kafka ended");
-    shared.ending.store(true, Ordering::Relaxed);
-    requests.close();
-    let pending: Vec<_> = shared.inflight().drain().collect();
-    for pending in pending {
-        let _gone = pending.reply.send(Err(why.clone()));
+    if let Some(mut writer) = shared.end(&why) {
+        let _not_needed = timeout(GOODBYE, writer.stream.shutdown()).await;
     }
-    while let Ok(outgoing) = requests.try_recv() {
-        let _gone = outgoing.reply.send(Err(gone()));
+}
+
+/// Whatever happens to the task, nobody waits for it in vain.
+struct Task(Arc<Shared>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.end(&broken("the connection's tokio runtime was shut down"));
     }
-    let _not_needed = timeout(GOODBYE, write.shutdown()).await;
 }
 
 /// Reads answers until something ends the connection.
@@ -255,54 +308,31 @@ fn hand_out(frame: Bytes, shared: &Shared) -> Result<(), Error> {
     Ok(())
 }
 
-/// Sends requests, each in one write, until something ends the connection.
-async fn send(write: &mut WriteHalf<BoxStream>, requests: &mut mpsc::Receiver<Outgoing>, shared: &Shared) -> Error {
-    while let Some(Outgoing { frame, correlation, hold, reply }) = requests.recv().await {
-        if reply.is_closed() {
-            continue; // given up before it was sent
-        }
-        let (sent, bytes) = (Instant::now().into_std(), frame.len());
-        let unanswered = match hold {
-            Some(hold) => {
-                shared.inflight().push(Pending { correlation, sent, hold, bytes, reply });
-                None
-            }
-            None => Some(reply),
-        };
-        let written = write_all(write, frame, shared).await;
-        let written = written.map_err(|error| raw::broken(&error, ErrorKind::Disconnected));
-        if let Some(reply) = unanswered {
-            shared.moved();
-            let _given_up = reply.send(written.clone().map(|()| Bytes::new()));
-        }
-        if let Err(why) = written {
+/// Writes what callers couldn't, until something ends the connection.
+async fn send(shared: &Shared) -> Error {
+    loop {
+        let written = poll_fn(|context| match &mut *shared.writer() {
+            Some(writer) => writer.poll(context, shared),
+            None => Poll::Ready(Err(gone())),
+        });
+        if let Err(why) = written.await {
             return why;
         }
+        shared.rest.notified().await;
     }
-    // All handles are gone, so nobody waits for an answer.
-    Error::new(ErrorKind::Closed, "the connection isn't used any more")
-}
-
-async fn write_all(write: &mut WriteHalf<BoxStream>, mut frame: Bytes, shared: &Shared) -> std::io::Result<()> {
-    loop {
-        write.write_buf(&mut frame).await?;
-        if frame.is_empty() {
-            break;
-        }
-        shared.moved();
-    }
-    write.flush().await
 }
 
 /// Waits until the connection should end by our own will.
-async fn watch(shared: &Shared, limits: Limits) -> Error {
+async fn watch(shared: &Shared) -> Error {
     let mut timer = pin!(sleep_until(Instant::now()));
-    let mut ended = pin!(shared.end.notified());
+    let mut look = pin!(shared.look.notified());
     poll_fn(|cx| {
-        let ending = ended.as_mut().poll(cx).is_ready() || shared.ending.load(Ordering::Relaxed);
+        while look.as_mut().poll(cx).is_ready() {
+            look.set(shared.look.notified());
+        }
         loop {
-            match next(shared, limits, ending) {
-                Ok(at) if timer.deadline() > at || timer.is_elapsed() => timer.as_mut().reset(at),
+            match next(shared) {
+                Ok(at) if at != timer.deadline() => timer.as_mut().reset(at),
                 Ok(_) => {}
                 Err(why) => return Poll::Ready(why),
             }
@@ -315,13 +345,16 @@ async fn watch(shared: &Shared, limits: Limits) -> Error {
 }
 
 /// When to look again, or why to end.
-fn next(shared: &Shared, limits: Limits, ending: bool) -> Result<Instant, Error> {
+fn next(shared: &Shared) -> Result<Instant, Error> {
+    if shared.unused.load(Ordering::Relaxed) {
+        return Err(Error::new(ErrorKind::Closed, "the connection isn't used any more"));
+    }
     let now = Instant::now();
-    let inflight = shared.inflight();
-    if ending && inflight.is_empty() {
+    let mut inflight = shared.inflight();
+    if shared.ending.load(Ordering::Relaxed) && inflight.is_empty() {
         return Err(Error::new(ErrorKind::Closed, "the connection was closed").unsent());
     }
-    match inflight.verdict(now.into_std(), limits.patience, limits.idle, oneshot::Sender::is_closed) {
+    match inflight.verdict(now.into_std(), oneshot::Sender::is_closed) {
         Verdict::Well(at) => Ok(at.into()),
         Verdict::Idle => Err(Error::new(ErrorKind::Closed, "the connection was idle for long").unsent()),
         Verdict::Silent => {

@@ -14,6 +14,11 @@ pub(in crate::kafka) struct InFlight<T> {
     /// When bytes last went in or out.
     moved: Instant,
     bytes: usize,
+    /// How long nothing may move while an answer is due, and while none is.
+    patience: Duration,
+    idle: Duration,
+    /// When somebody asks for a verdict at the latest.
+    look: Instant,
 }
 
 /// A request that was sent.
@@ -39,15 +44,17 @@ pub(in crate::kafka) enum Verdict {
 }
 
 impl<T> InFlight<T> {
-    pub(in crate::kafka) fn new(now: Instant) -> Self {
-        Self { queue: VecDeque::new(), moved: now, bytes: 0 }
+    pub(in crate::kafka) fn new(now: Instant, patience: Duration, idle: Duration) -> Self {
+        Self { queue: VecDeque::new(), moved: now, bytes: 0, patience, idle, look: now }
     }
 
-    /// A request goes out.
-    pub(in crate::kafka) fn push(&mut self, pending: Pending<T>) {
+    /// A request goes out. Says whether a verdict is due earlier than the last one said.
+    pub(in crate::kafka) fn push(&mut self, pending: Pending<T>) -> bool {
+        let due = pending.sent + ABANDONED.min(self.patience);
         self.moved = self.moved.max(pending.sent);
         self.bytes = self.bytes.saturating_add(pending.bytes);
         self.queue.push_back(pending);
+        due < self.look
     }
 
     /// Bytes went in or out.
@@ -85,20 +92,25 @@ impl<T> InFlight<T> {
     ///
     /// A late answer is no fault of the connection, but one on which nothing has moved for `patience` while an answer
     /// was due (plus the time that the broker may hold it, and a second for each MiB on its way) is taken for dead.
-    pub(in crate::kafka) fn verdict(
-        &self,
-        now: Instant,
-        patience: Duration,
-        idle: Duration,
-        given_up: impl Fn(&T) -> bool,
-    ) -> Verdict {
+    pub(in crate::kafka) fn verdict(&mut self, now: Instant, given_up: impl Fn(&T) -> bool) -> Verdict {
+        let verdict = self.judge(now, given_up);
+        match verdict {
+            // To look earlier than needed costs less than to set the timer each time.
+            Verdict::Well(at) if self.look > now => self.look = self.look.min(at),
+            Verdict::Well(at) => self.look = at,
+            end => return end,
+        }
+        Verdict::Well(self.look)
+    }
+
+    fn judge(&self, now: Instant, given_up: impl Fn(&T) -> bool) -> Verdict {
         let Some(front) = self.queue.front() else {
-            let end = self.moved + idle;
+            let end = self.moved + self.idle;
             return if end <= now { Verdict::Idle } else { Verdict::Well(end) };
         };
         let abandoned = given_up(&front.reply);
         let hold = if abandoned && self.queue.len() > 1 { Duration::ZERO } else { front.hold };
-        let patience = if abandoned { ABANDONED.min(patience) } else { patience };
+        let patience = if abandoned { ABANDONED.min(self.patience) } else { self.patience };
         let due = front.sent.max(self.moved) + hold + patience + time_for(self.bytes);
         match due <= now {
             true => Verdict::Silent,
@@ -126,8 +138,12 @@ mod tests {
         Pending { correlation, sent, hold: Duration::from_secs(hold), bytes: 0, reply }
     }
 
-    fn verdict(inflight: &InFlight<bool>, now: Instant) -> Verdict {
-        inflight.verdict(now, PATIENCE, IDLE, |given_up| *given_up)
+    fn new(now: Instant) -> InFlight<bool> {
+        InFlight::new(now, PATIENCE, IDLE)
+    }
+
+    fn verdict(inflight: &mut InFlight<bool>, now: Instant) -> Verdict {
+        inflight.verdict(now, |given_up| *given_up)
     }
 
     fn after(start: Instant, ms: u64) -> Instant {
@@ -137,7 +153,7 @@ mod tests {
     #[test]
     fn answers_come_in_order() {
         let start = Instant::now();
-        let mut inflight = InFlight::new(start);
+        let mut inflight = new(start);
         inflight.push(pending(1, start, 0, false));
         inflight.push(pending(2, start, 0, false));
         assert_eq!(inflight.answered(2).unwrap_err().kind(), ErrorKind::Disconnected);
@@ -149,42 +165,42 @@ mod tests {
     #[test]
     fn a_silent_connection_is_dead() {
         let start = Instant::now();
-        let mut inflight = InFlight::new(start);
+        let mut inflight = new(start);
         inflight.push(pending(1, start, 0, false));
-        assert_eq!(verdict(&inflight, after(start, 3999)), Verdict::Well(after(start, 4000)));
+        assert_eq!(verdict(&mut inflight, after(start, 3999)), Verdict::Well(after(start, 4000)));
         inflight.moved(after(start, 1000));
-        assert_eq!(verdict(&inflight, after(start, 4000)), Verdict::Well(after(start, 5000)));
-        assert_eq!(verdict(&inflight, after(start, 5000)), Verdict::Silent);
+        assert_eq!(verdict(&mut inflight, after(start, 4000)), Verdict::Well(after(start, 5000)));
+        assert_eq!(verdict(&mut inflight, after(start, 5000)), Verdict::Silent);
     }
 
     #[test]
     fn a_broker_may_hold_what_it_was_allowed_to() {
         let start = Instant::now();
-        let mut inflight = InFlight::new(start);
+        let mut inflight = new(start);
         inflight.push(pending(1, start, 30, false));
-        assert!(matches!(verdict(&inflight, after(start, 33_999)), Verdict::Well(_)));
-        assert_eq!(verdict(&inflight, after(start, 34_000)), Verdict::Silent);
+        assert!(matches!(verdict(&mut inflight, after(start, 33_999)), Verdict::Well(_)));
+        assert_eq!(verdict(&mut inflight, after(start, 34_000)), Verdict::Silent);
     }
 
     #[test]
     fn after_a_caller_has_given_up_a_second_of_silence_is_enough() {
         let start = Instant::now();
-        let mut inflight = InFlight::new(start);
+        let mut inflight = new(start);
         inflight.push(pending(1, start, 30, true));
-        assert!(matches!(verdict(&inflight, after(start, 30_999)), Verdict::Well(_)));
-        assert_eq!(verdict(&inflight, after(start, 31_000)), Verdict::Silent);
+        assert!(matches!(verdict(&mut inflight, after(start, 30_999)), Verdict::Well(_)));
+        assert_eq!(verdict(&mut inflight, after(start, 31_000)), Verdict::Silent);
         // Somebody waits behind it.
         inflight.push(pending(2, start, 0, false));
-        assert_eq!(verdict(&inflight, after(start, 1000)), Verdict::Silent);
+        assert_eq!(verdict(&mut inflight, after(start, 1000)), Verdict::Silent);
         inflight.moved(after(start, 500));
-        assert!(matches!(verdict(&inflight, after(start, 1000)), Verdict::Well(_)));
+        assert!(matches!(verdict(&mut inflight, after(start, 1000)), Verdict::Well(_)));
     }
 
     #[test]
     fn what_is_held_back_and_given_up_is_in_the_way_until_it_is_answered() {
         let (start, is_blocked) =
             (Instant::now(), |inflight: &InFlight<bool>| inflight.is_blocked(|given_up| *given_up));
-        let mut inflight = InFlight::new(start);
+        let mut inflight = new(start);
         inflight.push(pending(1, start, 30, false));
         inflight.push(pending(2, start, 0, true));
         assert!(!is_blocked(&inflight));
@@ -197,20 +213,34 @@ mod tests {
     #[test]
     fn what_is_big_takes_longer() {
         let start = Instant::now();
-        let mut inflight = InFlight::new(start);
+        let mut inflight = new(start);
         inflight.push(Pending { bytes: 2_000_000, ..pending(1, start, 0, false) });
-        assert!(matches!(verdict(&inflight, after(start, 5999)), Verdict::Well(_)));
-        assert_eq!(verdict(&inflight, after(start, 6000)), Verdict::Silent);
+        assert!(matches!(verdict(&mut inflight, after(start, 5999)), Verdict::Well(_)));
+        assert_eq!(verdict(&mut inflight, after(start, 6000)), Verdict::Silent);
     }
 
     #[test]
     fn an_idle_connection_ends() {
         let start = Instant::now();
-        let mut inflight = InFlight::new(start);
-        assert_eq!(verdict(&inflight, start), Verdict::Well(after(start, 60_000)));
+        let mut inflight = new(start);
+        assert_eq!(verdict(&mut inflight, start), Verdict::Well(after(start, 60_000)));
         inflight.push(pending(1, after(start, 50_000), 0, false));
         inflight.answered(1).unwrap();
-        assert_eq!(verdict(&inflight, after(start, 60_000)), Verdict::Well(after(start, 110_000)));
-        assert_eq!(verdict(&inflight, after(start, 110_000)), Verdict::Idle);
+        assert_eq!(verdict(&mut inflight, after(start, 60_000)), Verdict::Well(after(start, 110_000)));
+        assert_eq!(verdict(&mut inflight, after(start, 110_000)), Verdict::Idle);
+    }
+
+    #[test]
+    fn a_request_on_an_idle_connection_makes_somebody_look_sooner() {
+        let start = Instant::now();
+        let mut inflight = new(start);
+        assert_eq!(verdict(&mut inflight, start), Verdict::Well(after(start, 60_000)));
+        assert!(inflight.push(pending(1, after(start, 100), 0, false)));
+        assert_eq!(verdict(&mut inflight, after(start, 200)), Verdict::Well(after(start, 1200)));
+        inflight.answered(1).unwrap();
+        // The look is due soon enough for all that follow, whatever is asked in between.
+        assert_eq!(verdict(&mut inflight, after(start, 300)), Verdict::Well(after(start, 1200)));
+        assert!(!inflight.push(pending(2, after(start, 300), 0, false)));
+        assert_eq!(verdict(&mut inflight, after(start, 1200)), Verdict::Well(after(start, 2200)));
     }
 }

@@ -14,6 +14,7 @@ pub(in crate::kafka) mod inflight;
 pub(in crate::kafka) mod race;
 pub(in crate::kafka) mod raw;
 pub(in crate::kafka) mod stream;
+mod writer;
 
 #[cfg(test)]
 pub(in crate::kafka) mod tests;

@@ -1,13 +1,18 @@
 //! Connections over a pipe, with a broker that does what a test says, in virtual time.
 
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::api_versions_response::ApiVersion;
-use kafka_protocol::messages::{ApiVersionsResponse, MetadataRequest, MetadataResponse, RequestHeader, ResponseHeader};
-use kafka_protocol::protocol::{Decodable, Encodable};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
-use tokio::time::{Instant, sleep};
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::{
+    ApiVersionsResponse, MetadataRequest, MetadataResponse, RequestHeader, ResponseHeader, TopicName,
+};
+use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::{Connection, Limits};
 use super::dial::Dialed;
@@ -23,11 +28,16 @@ pub(in crate::kafka) struct Far<S = DuplexStream>(pub(in crate::kafka) S);
 impl<S: AsyncRead + AsyncWrite + Unpin> Far<S> {
     /// The next request: API, version, number. `None` at the end.
     pub(in crate::kafka) async fn next(&mut self) -> Option<(i16, i16, i32)> {
+        let (header, _) = self.request().await?;
+        Some((header.request_api_key, header.request_api_version, header.correlation_id))
+    }
+
+    async fn request(&mut self) -> Option<(RequestHeader, Bytes)> {
         let size = self.0.read_u32().await.ok()?;
         let mut frame = vec![0; size as usize];
         self.0.read_exact(&mut frame).await.ok()?;
-        let header = RequestHeader::decode(&mut bytes::Bytes::from(frame), 2).unwrap();
-        Some((header.request_api_key, header.request_api_version, header.correlation_id))
+        let mut frame = Bytes::from(frame);
+        Some((RequestHeader::decode(&mut frame, 2).unwrap(), frame))
     }
 
     async fn asked(&mut self) -> (i16, i16, i32) {
@@ -207,6 +217,155 @@ async fn a_deadline_in_the_queue_sends_nothing() {
     assert!(first.await.unwrap().is_err() && third.await.unwrap().is_err());
     let length = 4 + usize::try_from(u32::from_be_bytes(*sent.first_chunk().unwrap())).unwrap();
     assert_eq!(size, 2 * length, "the second was never sent");
+}
+
+/// Polls once, as who doesn't wait.
+fn once<F: Future>(call: Pin<&mut F>) -> Poll<F::Output> {
+    call.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// What the far end can read at once.
+fn there(far: &mut Far) -> usize {
+    let mut bytes = [0; 4096];
+    let mut bytes = ReadBuf::new(&mut bytes);
+    let _none = Pin::new(&mut far.0).poll_read(&mut Context::from_waker(Waker::noop()), &mut bytes);
+    bytes.filled().len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_sends_writes_at_once() {
+    let (connection, mut far) = connected(None);
+    let second = Duration::from_secs(1);
+    {
+        // No other task has run, the connection's own neither.
+        let mut call = pin!(ask(&connection, second));
+        assert!(once(call.as_mut()).is_pending());
+        let size = there(&mut far);
+        assert!(size > 20);
+        // Once is enough.
+        sleep(Duration::from_millis(1)).await;
+        assert!(once(call.as_mut()).is_pending());
+        assert_eq!(there(&mut far), 0);
+        far.answer(1000).await;
+        assert!(call.await.is_ok());
+    }
+    let post = MetadataRequest::default();
+    let mut post = pin!(connection.post(&post, VERSION, Instant::now() + second));
+    assert!(matches!(once(post.as_mut()), Poll::Ready(Ok(()))));
+    assert_eq!(far.asked().await.2, 1001);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_stream_does_not_take_is_written_later() {
+    for room in 1..60 {
+        let (near, far) = duplex(room);
+        let raw = Raw::new(Box::new(near), "test", 1000, "who knows");
+        let (connection, mut far) = (Connection::start(Dialed { raw, lifetime: None }, "test", LIMITS), Far(far));
+        let calls: Vec<_> = (0..4).map(|_| asking(&connection, 1000)).collect();
+        sleep(Duration::from_millis(1)).await;
+        // The first has begun, so it goes out as a whole.
+        calls[0].abort();
+        calls[2].abort();
+        sleep(Duration::from_millis(1)).await;
+        let mut numbers = Vec::new();
+        while let Ok(Some(next)) = timeout(Duration::from_millis(100), far.next()).await {
+            numbers.push(next.2);
+        }
+        // Those that were given up before they began don't.
+        assert!(numbers.is_sorted() && numbers.first() == Some(&1000), "{numbers:?}");
+        assert!(numbers.contains(&1001) && numbers.contains(&1003), "{numbers:?}");
+        assert!(room > 20 || numbers.len() == 3, "{numbers:?}");
+        let answering = tokio::spawn(async move {
+            for number in numbers {
+                far.answer(number).await;
+            }
+            far
+        });
+        for (at, call) in calls.into_iter().enumerate() {
+            assert!(at % 2 == 0 || call.await.unwrap().is_ok());
+        }
+        answering.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn requests_of_a_caller_stay_in_order_beside_others() {
+    const CALLERS: usize = 4;
+    const CALLS: usize = 400;
+    let (near, far) = duplex(300);
+    let raw = Raw::new(Box::new(near), "test", 1000, "who knows");
+    let (connection, mut far) = (Connection::start(Dialed { raw, lifetime: None }, "test", LIMITS), Far(far));
+    let callers: Vec<_> = (0..CALLERS)
+        .map(|caller| {
+            let connection = connection.clone();
+            tokio::spawn(async move {
+                let deadline = Instant::now() + Duration::from_secs(60);
+                let name = TopicName(StrBytes::from_string(caller.to_string()));
+                for _ in 0..CALLS / 4 {
+                    let request = MetadataRequest::default()
+                        .with_topics(Some(vec![MetadataRequestTopic::default().with_name(Some(name.clone()))]));
+                    let call = || connection.request(&request, VERSION, Duration::ZERO, deadline);
+                    // Each is polled first in its turn.
+                    let (one, two, three, four) = tokio::join!(biased; call(), call(), call(), call());
+                    assert!(one.is_ok() && two.is_ok() && three.is_ok() && four.is_ok());
+                }
+            })
+        })
+        .collect();
+    let mut last = [0; CALLERS];
+    for _ in 0..CALLS * CALLERS {
+        let (header, mut body) = far.request().await.unwrap();
+        let request = MetadataRequest::decode(&mut body, VERSION).unwrap();
+        let caller: usize = request.topics.unwrap()[0].name.as_ref().unwrap().parse().unwrap();
+        assert!(header.correlation_id > last[caller], "{} after {}", header.correlation_id, last[caller]);
+        last[caller] = header.correlation_id;
+        far.answer(header.correlation_id).await;
+    }
+    for caller in callers {
+        caller.await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_after_a_rest_is_noticed_in_time() {
+    let (connection, mut far) = connected(None);
+    sleep(Duration::from_secs(10)).await;
+    let (start, waiting) = (Instant::now(), asking(&connection, 60_000));
+    far.asked().await;
+    assert!(waiting.await.unwrap().is_err() && connection.fell_silent());
+    assert!(start.elapsed() >= Duration::from_secs(4) && start.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_ends_with_its_last_handle() {
+    let (connection, mut far) = connected(None);
+    let (clone, start) = (connection.clone(), Instant::now());
+    let waiting = asking(&connection, 60_000);
+    far.asked().await;
+    waiting.abort();
+    drop(connection);
+    sleep(Duration::from_millis(100)).await;
+    assert!(clone.is_open());
+    drop(clone);
+    assert_eq!(far.0.read(&mut [0; 9]).await.unwrap(), 0);
+    assert!(start.elapsed() < Duration::from_millis(110));
+}
+
+#[test]
+fn it_ends_with_its_runtime() {
+    let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (theirs, ours) = (runtime(), runtime());
+    let (connection, mut far) = theirs.block_on(async { connected(None) });
+    let entered = ours.enter();
+    let waiting = asking(&connection, 60_000);
+    drop(entered);
+    ours.block_on(far.asked());
+    theirs.shutdown_timeout(Duration::from_secs(60));
+    let error = ours.block_on(waiting).unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.may_have_arrived()), (ErrorKind::Disconnected, true));
+    assert!(!connection.is_open());
+    let error = ours.block_on(ask(&connection, Duration::from_secs(60))).unwrap_err();
+    assert_eq!((error.kind(), error.may_have_arrived()), (ErrorKind::Disconnected, false));
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kafka_protocol::messages::FetchRequest;
+use tokio::runtime::Handle as Runtime;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -67,26 +68,28 @@ impl Hub {
 
     /// Does what is to be done now. Outside of a runtime that is nothing.
     pub(super) fn act(self: &Arc<Self>, client: &Client) {
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let Ok(runtime) = Runtime::try_current() else { return };
+        for action in self.turn(client, &runtime) {
+            self.begin(client, &runtime, action);
+        }
+    }
+
+    fn begin(self: &Arc<Self>, client: &Client, runtime: &Runtime, action: Action) {
+        runtime.spawn(self.clone().carry_out(client.clone(), action));
+    }
+
+    /// Wakes who may go on, and says what is to be done now.
+    fn turn(self: &Arc<Self>, client: &Client, runtime: &Runtime) -> Vec<Action> {
         let mut state = self.lock();
         let turn = state.core.turn(self.now());
         for wake in turn.wakes.iter().filter_map(|reader| state.wakes.get(reader)) {
             wake.notify_one();
         }
-        self.set_timer(&mut state, turn.due, &runtime, client);
-        drop(state);
-        for action in turn.actions {
-            runtime.spawn(self.clone().carry_out(client.clone(), action));
-        }
+        self.set_timer(&mut state, turn.due, runtime, client);
+        turn.actions
     }
 
-    fn set_timer(
-        self: &Arc<Self>,
-        state: &mut State,
-        due: Option<Duration>,
-        runtime: &tokio::runtime::Handle,
-        client: &Client,
-    ) {
+    fn set_timer(self: &Arc<Self>, state: &mut State, due: Option<Duration>, runtime: &Runtime, client: &Client) {
         let Some(due) = due else { return };
         if let Some((armed, timer)) = &state.timer {
             if *armed <= due && !timer.is_finished() {
@@ -103,24 +106,37 @@ impl Hub {
         state.timer = Some((due, timer.abort_handle()));
     }
 
-    async fn carry_out(self: Arc<Self>, client: Client, action: Action) {
+    /// Does this and what follows from it; a task of its own gets only what is done beside.
+    async fn carry_out(self: Arc<Self>, client: Client, mut action: Action) {
+        let runtime = Runtime::current();
+        loop {
+            self.do_one(&client, action).await;
+            let mut actions = self.turn(&client, &runtime);
+            let Some(next) = actions.pop() else { return };
+            action = next;
+            for beside in actions {
+                self.begin(&client, &runtime, beside);
+            }
+        }
+    }
+
+    async fn do_one(&self, client: &Client, action: Action) {
         match action {
-            Action::Ask(id, ask) => self.ask(&client, id, ask).await,
+            Action::Ask(id, ask) => self.ask(client, id, ask).await,
             Action::Lookup { topic, stale } => {
                 if stale {
                     client.stale(&topic);
                 }
-                let found = client.topic(&topic, self.deadline(&client, Duration::ZERO)).await;
+                let found = client.topic(&topic, self.deadline(client, Duration::ZERO)).await;
                 let found = found.map(|found| found.map(|metadata| leaders(&metadata)));
                 self.with(|core| core.found(self.now(), &topic, found));
             }
             Action::Offsets { id, broker, isolation, wants } => {
-                let deadline = self.deadline(&client, Duration::ZERO);
-                let found = offsets::find(&client, broker, isolation, &wants, deadline).await;
+                let deadline = self.deadline(client, Duration::ZERO);
+                let found = offsets::find(client, broker, isolation, &wants, deadline).await;
                 self.with(|core| core.offsets(self.now(), id, found));
             }
         }
-        self.act(&client);
     }
 
     async fn ask(&self, client: &Client, id: AskId, ask: Ask) {

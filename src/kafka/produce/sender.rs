@@ -13,7 +13,7 @@ use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProdu
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use kafka_protocol::messages::{InitProducerIdRequest, ProduceRequest, ProduceResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 use uuid::Uuid;
 
 use crate::kafka::cluster::{Lane, Target, Throttled};
@@ -30,12 +30,18 @@ pub(super) async fn run(shared: Arc<Shared>) {
     let _guard = Guard(Arc::clone(&shared));
     let mut jobs = Jobs::new();
     let mut event = Event::Tick;
+    let mut timer = pin!(sleep_until(Instant::now() + FAR));
     loop {
         let (wake, idle) = advance(&shared, event, &mut jobs);
         if idle && shared.closing.load(Ordering::Relaxed) {
             return;
         }
-        event = next(&shared, wake, &mut jobs).await;
+        let wake = wake.map_or(Instant::now() + FAR, |wake| shared.instant(wake));
+        // A tick too many does no harm, and costs less than to set the timer for each record.
+        if wake < timer.deadline() || timer.is_elapsed() {
+            timer.as_mut().reset(wake);
+        }
+        event = next(&shared, timer.as_mut(), &mut jobs).await;
     }
 }
 
@@ -58,9 +64,7 @@ fn advance(shared: &Arc<Shared>, event: Event, jobs: &mut Jobs) -> (Option<Durat
 type Jobs = Vec<Pin<Box<dyn Future<Output = Event> + Send>>>;
 
 /// What happens next.
-async fn next(shared: &Shared, wake: Option<Duration>, jobs: &mut Jobs) -> Event {
-    let far = Instant::now() + FAR;
-    let mut timer = pin!(sleep_until(wake.map_or(far, |wake| shared.instant(wake))));
+async fn next(shared: &Shared, mut timer: Pin<&mut Sleep>, jobs: &mut Jobs) -> Event {
     let mut news = pin!(shared.wake.notified());
     poll_fn(|context| {
         if let Poll::Ready(event) = poll_jobs(jobs, context) {

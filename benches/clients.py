@@ -353,6 +353,7 @@ def main(rounds, parts):
                 done = lambda job: job["job"] == "fetch" or there.end(job["topic"])
                 speed("1 KiB records over TLS", rounds_of(rounds, written, ready, done))
             finally:
+                there.admin = None  # or it looks for its broker as long as we live
                 subprocess.run([broker, "kill", folder / "tls"])
         if wanted("idle"):
             table("200 partitions, waiting for records", resting(bootstrap, topics), min)

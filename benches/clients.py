@@ -204,8 +204,10 @@ def payloads(folder, size=1024):
     chance, lines = random.Random(1), []
     for number in range(1000):
         reading = {"sensor": f"gateway-{chance.randrange(40)}/thermometer-{chance.randrange(900)}", "sequence": number, "values": []}
-        while len(json.dumps(reading, separators=(",", ":"))) < size - 14:
+        room = size - 14 - len(json.dumps(reading, separators=(",", ":")))
+        while room > 0:
             reading["values"].append(round(chance.gauss(21.5, 4), 4))
+            room -= len(f"{reading['values'][-1]},")
         lines.append(json.dumps(reading, separators=(",", ":")))
     path = Path(folder) / f"payloads-{size}"
     path.write_text("\n".join(lines) + "\n")
@@ -287,8 +289,9 @@ def sealing(rounds, topics, job, folder):
     and over loopback."""
     for name, size, rate, count in SEALED:
         figures = {kind: [] for kind in ("plain written", "encrypted written", "plain read", "encrypted read")}
+        job = {**job, "payloads": payloads(folder, size)}
         for _ in range(rounds + 1):
-            plain = {**job, "payloads": payloads(folder, size), "topic": topics.new(), "rate": rate, "count": count}
+            plain = {**job, "topic": topics.new(), "rate": rate, "count": count}
             rates = lambda answer: answer["bytes"] / answer["seconds"] / MB
             figures["plain written"].append(rates(do("ours", {**plain, "job": "produce"})))
             figures["plain read"].append(rates(do("ours", {**plain, "job": "fetch"})))

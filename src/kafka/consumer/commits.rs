@@ -96,8 +96,8 @@ impl Consumer {
         }
     }
 
-    /// Where reading begins in what the group has never read. Committed as if it had been handed out (so does Java's
-    /// consumer): who reads on after us would begin elsewhere, behind what was written meanwhile.
+    /// Where reading begins in what the group has never read. Committed as if it had been handed out: who reads
+    /// on after us would begin elsewhere, behind what was written meanwhile.
     fn find_out(&mut self) {
         let (reader, handed) = (&self.reader, &mut self.handed);
         self.fresh.retain(|partition| {

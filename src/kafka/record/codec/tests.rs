@@ -134,6 +134,50 @@ fn gzip_members_follow_each_other() {
     assert_eq!(gzip::decompress(&two, 100), Ok(b"one, two".to_vec()));
 }
 
+#[test]
+fn zstd_of_all_kinds_of_levels_is_read() {
+    const SIZE: usize = 300 << 10;
+    let plain: Vec<u8> = (0..100_000_u32).flat_map(|n| format!("{},", n.wrapping_mul(n) / 7919).into_bytes()).collect();
+    for level in [-7, 1, 3, 9, 19] {
+        let mut frame = Vec::new();
+        zstd::compress(&plain[..SIZE], Some(level), &mut frame).expect("memory");
+        let unpack = |bytes: &[u8]| zstd::decompress(bytes, SIZE * 2);
+        assert!(unpack(&frame).is_ok_and(|got| got == plain[..SIZE]), "level {level}");
+        let skippable = [0x5f, 0x2a, 0x4d, 0x18, 2, 0, 0, 0, 9, 9];
+        let twice = unpack(&[&skippable[..], &frame[..], &skippable[..], &frame[..]].concat()).expect("two frames");
+        assert!(twice.len() == SIZE * 2 && twice[SIZE..] == plain[..SIZE], "level {level}");
+        assert!(matches!(unpack(&skippable[..9]), Err(Failure::Malformed(_))));
+    }
+}
+
+#[test]
+fn the_checksum_of_a_zstd_frame_is_verified() {
+    // The C library's, of the text below, with a content checksum.
+    let mut frame = hex::decode(concat!(
+        "28b52ffd649807ad0100c402616c6c20776f726b20616e64206e6f20706c6179206d616b6573",
+        "206a61636b20612064756c6c20626f792e2001004cc3f35519444b94a6"
+    ))
+    .expect("hex");
+    let text = b"all work and no play makes jack a dull boy. ".repeat(50);
+    assert!(zstd::decompress(&frame, 5000) == Ok(text));
+    *frame.last_mut().expect("its checksum") ^= 1;
+    assert!(matches!(zstd::decompress(&frame, 5000), Err(Failure::Malformed(_))));
+}
+
+#[test]
+fn a_size_that_a_zstd_frame_claims_is_no_size() {
+    // Magic, a content size of 4 bytes, then a raw block or a block of one repeated byte, the last one.
+    let frame =
+        |claimed: u32, block: &[u8]| [&[0x28, 0xb5, 0x2f, 0xfd, 0xa0], &claimed.to_le_bytes()[..], block].concat();
+    let (raw, repeated) = ([0x29, 0, 0, b'h', b'e', b'l', b'l', b'o'], [0x03, 0, 0x10, 7]);
+    assert_eq!(zstd::decompress(&frame(5, &raw), 1 << 30), Ok(b"hello".to_vec()));
+    assert_eq!(zstd::decompress(&frame(128 << 10, &repeated), 1 << 30), Ok(vec![7; 128 << 10]));
+    for (claimed, block) in [(4, &raw[..]), (6, &raw), (1 << 29, &raw), (0, &repeated), (1 << 29, &repeated)] {
+        let result = zstd::decompress(&frame(claimed, block), 1 << 30);
+        assert!(matches!(result, Err(Failure::Malformed(_))), "{claimed}: {:?}", result.map(|plain| plain.len()));
+    }
+}
+
 proptest! {
     #[test]
     fn round_trip(chunks in proptest::collection::vec((any::<u8>(), 0..3000_usize), 0..50), codec in 1..5_usize) {

@@ -14,7 +14,7 @@ pub use cluster::{Broker, Cluster, PartitionInfo, TopicInfo};
 pub use groups::GroupInfo;
 pub use topics::{Created, NewTopic, Setting};
 
-use super::cluster::{Attempts, Lane, Repeated, Target, Throttled};
+use super::cluster::{Attempts, Repeated, Target, Throttled};
 use super::{Client, Error};
 
 impl Client {
@@ -33,7 +33,7 @@ impl Client {
     {
         let mut attempts = Attempts::new(self.config().times(), deadline);
         loop {
-            let answer = self.call::<R>(to, Lane::Main, deadline, &build).await;
+            let answer = self.call::<R>(to, deadline, &build).await;
             let error = match answer.and_then(|(response, _)| read(response)) {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,

@@ -18,7 +18,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 use tokio::time::{Instant, sleep};
 
-use crate::kafka::cluster::{Attempts, Lane, Repeated, Target};
+use crate::kafka::cluster::{Attempts, Repeated, Target};
 use crate::kafka::error::escaped;
 use crate::kafka::{Client, Error, ErrorKind, TopicPartition};
 
@@ -361,7 +361,7 @@ impl Client {
             let asked = async {
                 let leader = self.leader(&of.topic, of.partition, deadline).await?;
                 let target = Target::Broker(leader.broker);
-                let (response, _) = self.call::<DeleteRecordsRequest>(target, Lane::Main, deadline, build).await?;
+                let (response, _) = self.call::<DeleteRecordsRequest>(target, deadline, build).await?;
                 let result = response.topics.into_iter().flat_map(|topic| topic.partitions).next();
                 match result.map(|result| (result.error_code, result.low_watermark)) {
                     Some((0, left)) => Ok(left),

@@ -31,6 +31,11 @@ impl Link {
         Arc::new(Self { address, dialer, life: Mutex::new(life), changed: watch::Sender::new(()) })
     }
 
+    /// Another link to the same address.
+    pub(in crate::kafka) fn another(&self) -> Arc<Self> {
+        Self::new(&self.address, &self.dialer)
+    }
+
     /// The connection, within the deadline. Fails when dialling fails while we wait, and at once when there is no use
     /// in trying.
     pub(in crate::kafka) async fn connection(self: &Arc<Self>, deadline: Instant) -> Result<Connection, Error> {

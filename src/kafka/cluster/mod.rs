@@ -8,6 +8,7 @@
 mod attempts;
 pub(in crate::kafka) mod backoff;
 mod coordinators;
+mod lanes;
 mod life;
 mod link;
 pub(in crate::kafka) mod metadata;
@@ -30,19 +31,20 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use backoff::Backoff;
 use coordinators::Coordinators;
-use peers::{Held, Peer, Peers};
+use peers::{Peer, Peers};
 use topics::Topics;
 
 pub(in crate::kafka) use attempts::{Attempts, Repeated};
 pub(in crate::kafka) use coordinators::Coordinator;
+pub(in crate::kafka) use lanes::Lane;
 pub(in crate::kafka) use metadata::{BrokerInfo, Leader, Metadata, PartitionMetadata, TopicMetadata};
-pub(in crate::kafka) use peers::Lane;
+
+pub(in crate::kafka) use peers::Way;
 pub(in crate::kafka) use throttle::Throttled;
 
 use super::config::Config;
 use super::error::{Error, ErrorKind, escaped};
 use super::fetch::Hub;
-use super::net::connection::Connection;
 use super::net::dial::Dialer;
 use super::net::race::race;
 
@@ -137,15 +139,14 @@ impl Client {
         self.0.dialer.config()
     }
 
-    /// One request to one broker; `build` gets the highest version that both sides speak. Answers with the response
-    /// and that version.
+    /// One request to one broker, that is answered at once; `build` gets the highest version that both sides speak. Answers
+    /// with the response and that version.
     ///
     /// Fails at once when the broker can't be reached, so that the caller can look for another; while a connection has
     /// failed lately, it waits first.
     pub(in crate::kafka) async fn call<R>(
         &self,
         to: Target,
-        lane: Lane,
         deadline: Instant,
         build: impl FnOnce(i16) -> R + Send,
     ) -> Result<(R::Response, i16), Error>
@@ -153,47 +154,15 @@ impl Client {
         R: Request + Send + Sync,
         R::Response: Throttled,
     {
-        let hold = match lane {
-            Lane::Main | Lane::Spare => Duration::ZERO,
-            Lane::Poll => deadline.saturating_duration_since(Instant::now()),
-        };
-        self.call_held(to, lane, hold, deadline, |version| Ok(build(version))).await
+        self.call_over(to, Lane::Main, Duration::ZERO, deadline, |version, _| build(version)).await
     }
 
-    /// The same for a request whose answer the broker may hold back for `hold`. `build` is called as soon as it can go out,
-    /// and may refuse.
-    pub(in crate::kafka) async fn call_held<R>(
+    /// The same over another lane, for a request whose answer the broker may hold back for `hold`; `build` gets that, too,
+    /// or less where others would wait for it.
+    pub(in crate::kafka) async fn call_over<R>(
         &self,
         to: Target,
         lane: Lane,
-        hold: Duration,
-        deadline: Instant,
-        build: impl FnOnce(i16) -> Result<R, Error> + Send,
-    ) -> Result<(R::Response, i16), Error>
-    where
-        R: Request + Send + Sync,
-        R::Response: Throttled,
-    {
-        let (peer, mut connection) = self.reach(to, lane, deadline).await?;
-        let (held, _lent) = match lane {
-            Lane::Main => (None, None),
-            Lane::Poll => (Some(peer.holding(&self.0.dialer, deadline).await), None),
-            Lane::Spare => {
-                let needed = || Error::new(ErrorKind::Disconnected, "the connection is needed for polling").unsent();
-                (None, Some(peer.lend().ok_or_else(needed)?))
-            }
-        };
-        if let Some(Held::Beside(_, link)) = &held {
-            connection = link.connection(deadline).await.map_err(|error| advertised(to, error).unsent())?;
-        }
-        exchange((&peer, &connection), hold, deadline, build).await
-    }
-
-    /// One request whose answer the broker may hold back for a short time, `hold`: over [`Lane::Poll`], unless something is
-    /// held back there for long. Then it is held back no longer than others can wait; `build` gets that time, too.
-    pub(in crate::kafka) async fn poll<R>(
-        &self,
-        to: Target,
         hold: Duration,
         deadline: Instant,
         build: impl FnOnce(i16, Duration) -> R + Send,
@@ -202,32 +171,30 @@ impl Client {
         R: Request + Send + Sync,
         R::Response: Throttled,
     {
-        let (peer, connection) = self.reach(to, Lane::Poll, deadline).await?;
-        if let Some(_polling) = peer.polling(deadline).await {
-            return exchange((&peer, &connection), hold, deadline, |version| Ok(build(version, hold))).await;
-        }
-        let (hold, (peer, connection)) = (hold.min(BRIEFLY), self.reach(to, Lane::Main, deadline).await?);
-        exchange((&peer, &connection), hold, deadline, |version| Ok(build(version, hold))).await
+        let way = self.way(to, lane, deadline).await?;
+        let (version, hold) = (way.version::<R>()?, way.hold(hold));
+        let response = way.ask(&build(version, hold), version, hold, deadline).await?;
+        Ok((response, version))
+    }
+
+    /// The way for one request to who is meant; where that may be several, to the first that can be reached.
+    pub(in crate::kafka) async fn way(&self, to: Target, lane: Lane, deadline: Instant) -> Result<Way, Error> {
+        let candidates = self.candidates(to, deadline).await?;
+        let ways = candidates.into_iter().map(|peer| async move {
+            if self.0.closed.load(Ordering::Relaxed) {
+                return Err(Error::new(ErrorKind::Closed, "the Kafka client was closed"));
+            }
+            peer.way(lane, deadline).await.map_err(|error| advertised(to, error))
+        });
+        race(ways, HEAD_START).await.map_err(|failed| {
+            let most = failed.into_iter().min_by_key(says_little);
+            most.unwrap_or_else(|| Error::new(ErrorKind::Unreachable, "no broker is known")).unsent()
+        })
     }
 
     /// Whether [`Lane::Spare`] of a broker may be used.
     pub(in crate::kafka) fn has_spare(&self, broker: i32) -> bool {
         self.0.peers.broker(broker).is_some_and(|peer| peer.has_spare())
-    }
-
-    /// One request that the broker doesn't answer: returns when it is written. `build` may refuse, as before.
-    pub(in crate::kafka) async fn post<R>(
-        &self,
-        to: Target,
-        deadline: Instant,
-        build: impl FnOnce(i16) -> Result<R, Error> + Send,
-    ) -> Result<(), Error>
-    where
-        R: Request + Send + Sync,
-    {
-        let (_, connection) = self.reach(to, Lane::Main, deadline).await?;
-        let version = connection.versions().pick::<R>()?;
-        connection.post(&build(version)?, version, deadline).await
     }
 
     /// Who leads a partition.
@@ -312,7 +279,7 @@ impl Client {
             return Ok(broker);
         }
         let build = |version| kind.request(key, version);
-        let (response, _) = self.call::<FindCoordinatorRequest>(Target::Any, Lane::Main, deadline, build).await?;
+        let (response, _) = self.call::<FindCoordinatorRequest>(Target::Any, deadline, build).await?;
         let broker = kind.read(key, response).map_err(Error::unsent)?;
         if self.0.peers.broker(broker).is_none() {
             self.ask(Some(Vec::new()), deadline).await?;
@@ -324,24 +291,6 @@ impl Client {
     /// The coordinator isn't the one that was known.
     pub(in crate::kafka) fn forget_coordinator(&self, kind: Coordinator, key: &str) {
         lock(&self.0.coordinators).forget(kind, key);
-    }
-
-    /// A connection to who is meant; where that may be several, to the first that can be had.
-    async fn reach(&self, to: Target, lane: Lane, deadline: Instant) -> Result<(Arc<Peer>, Connection), Error> {
-        let candidates = self.candidates(to, deadline).await?;
-        let ways = candidates.into_iter().map(|peer| async move {
-            if self.0.closed.load(Ordering::Relaxed) {
-                return Err(Error::new(ErrorKind::Closed, "the Kafka client was closed"));
-            }
-            match peer.connection(lane, deadline).await {
-                Ok(connection) => Ok((peer, connection)),
-                Err(error) => Err(advertised(to, error)),
-            }
-        });
-        race(ways, HEAD_START).await.map_err(|failed| {
-            let most = failed.into_iter().min_by_key(says_little);
-            most.unwrap_or_else(|| Error::new(ErrorKind::Unreachable, "no broker is known")).unsent()
-        })
     }
 
     async fn candidates(&self, to: Target, deadline: Instant) -> Result<Vec<Arc<Peer>>, Error> {
@@ -382,12 +331,12 @@ impl Client {
         let named = |name| MetadataRequestTopic::default().with_name(Some(TopicName(StrBytes::from_string(name))));
         let topics = topics.map(|names| names.into_iter().map(named).collect());
         let request = MetadataRequest::default().with_topics(topics).with_allow_auto_topic_creation(false);
-        let (peer, connection) = self.reach(Target::Any, Lane::Main, deadline).await?;
-        let (response, _) = exchange((&peer, &connection), Duration::ZERO, deadline, |_| Ok(request)).await?;
+        let way = self.way(Target::Any, Lane::Main, deadline).await?;
+        let response = way.ask(&request, way.version::<MetadataRequest>()?, Duration::ZERO, deadline).await?;
         if response.error_code != 0 {
             return Err(Error::from_code(response.error_code, "can't read the metadata").unsent());
         }
-        let metadata = Metadata { origin: peer.address().to_owned(), ..Metadata::new(response) };
+        let metadata = Metadata { origin: way.address().to_owned(), ..Metadata::new(response) };
         self.0.controller.store(metadata.controller.unwrap_or(NOBODY), Ordering::Relaxed);
         self.0.peers.update(&metadata.brokers);
         Ok(metadata)
@@ -402,26 +351,6 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("config", self.config()).finish_non_exhaustive()
     }
-}
-
-/// One request over a connection: the answer, and its version.
-async fn exchange<R>(
-    (peer, connection): (&Peer, &Connection),
-    hold: Duration,
-    deadline: Instant,
-    build: impl FnOnce(i16) -> Result<R, Error> + Send,
-) -> Result<(R::Response, i16), Error>
-where
-    R: Request + Send + Sync,
-    R::Response: Throttled,
-{
-    let version = connection.versions().pick::<R>()?;
-    let request = build(version)?;
-    let response = connection.request(&request, version, hold, deadline).await?;
-    if let Some(time) = response.quiet() {
-        peer.throttled(time);
-    }
-    Ok((response, version))
 }
 
 /// Which broker it was that the cluster told us of.
@@ -456,7 +385,5 @@ const BROKER_NOT_AVAILABLE: i16 = 8;
 const SOON: Duration = Duration::from_millis(5);
 /// How long connecting to one of several brokers may take before the next is tried, too.
 const HEAD_START: Duration = Duration::from_millis(400);
-/// How long an answer may be held back where others wait behind it.
-const BRIEFLY: Duration = Duration::from_millis(50);
 /// How long closing waits for what is under way.
 const GOODBYE: Duration = Duration::from_secs(2);

@@ -1,109 +1,40 @@
-//! The brokers that we know, each with its two connections, and one more for each member of a group that joins while
-//! another one of the same client is kept waiting.
+//! The brokers that we know, each with its connections. [`Lanes`] decides which request goes over which.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use kafka_protocol::protocol::Request;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::lanes::{Lane, Lanes, Pass, Road};
 use super::link::Link;
 use super::metadata::BrokerInfo;
+use super::throttle::Throttled;
 use crate::kafka::error::{Error, ErrorKind};
 use crate::kafka::net::connection::Connection;
 use crate::kafka::net::dial::Dialer;
 
-/// Which of the two connections to a broker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::kafka) enum Lane {
-    /// For everything that is answered at once.
-    Main,
-    /// For what the broker holds back: joining a group. Also for long fetches, see [`Client::poll`](super::Client::poll).
-    Poll,
-    /// The connection of [`Poll`](Self::Poll), for what is answered at once, as long as nothing is held back there.
-    Spare,
-}
-
 /// A broker.
 pub(in crate::kafka) struct Peer {
-    address: String,
-    main: Arc<Link>,
-    poll: Arc<Link>,
-    beside: Mutex<Vec<Beside>>,
-    quiet_until: Mutex<Option<Instant>>,
-    polls: Mutex<Polls>,
-    /// Nothing is lent any more or polls, perhaps.
-    returned: Notify,
+    pub(super) address: String,
+    lanes: Mutex<Lanes<Arc<Link>>>,
+    /// A request over one of the lanes was answered or given up.
+    left: Notify,
 }
 
-/// A connection for what would wait behind what is held back for long.
-struct Beside {
-    link: Arc<Link>,
-    used: bool,
+/// The way for one request to a broker, over which it may go now.
+pub(in crate::kafka) struct Way {
+    peer: Arc<Peer>,
+    pass: Pass,
+    connection: Connection,
 }
 
-/// Who uses the connection of [`Lane::Poll`].
-#[derive(Default)]
-struct Polls {
-    /// Requests that are held back for a short time.
-    now: usize,
-    /// One that is held back for long.
-    held: bool,
-    last: Option<Instant>,
-    /// Requests over [`Lane::Spare`].
-    lent: usize,
-}
-
-impl Polls {
-    fn has_spare(&self) -> bool {
-        self.now == 0 && !self.held && self.last.is_none_or(|last| last.elapsed() >= POLLS_AGAIN)
-    }
-}
-
-/// A request that the broker may hold back for a short time.
-pub(super) struct Polling<'a>(&'a Peer);
-
-impl Drop for Polling<'_> {
+impl Drop for Way {
     fn drop(&mut self) {
-        let mut polls = lock(&self.0.polls);
-        polls.now = polls.now.saturating_sub(1);
-        polls.last = Some(Instant::now());
-        self.0.returned.notify_waiters();
-    }
-}
-
-/// A request that the broker may hold back for long.
-pub(super) enum Held<'a> {
-    /// Over [`Lane::Poll`].
-    There(&'a Peer),
-    Beside(&'a Peer, Arc<Link>),
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        match self {
-            Self::There(peer) => {
-                let mut polls = lock(&peer.polls);
-                polls.held = false;
-                polls.last = Some(Instant::now());
-            }
-            Self::Beside(peer, link) => {
-                let mut beside = lock(&peer.beside);
-                beside.iter_mut().filter(|one| Arc::ptr_eq(&one.link, link)).for_each(|one| one.used = false);
-            }
-        }
-    }
-}
-
-/// A request over [`Lane::Spare`].
-pub(super) struct Lent<'a>(&'a Peer);
-
-impl Drop for Lent<'_> {
-    fn drop(&mut self) {
-        let mut polls = lock(&self.0.polls);
-        polls.lent = polls.lent.saturating_sub(1);
-        self.0.returned.notify_waiters();
+        self.peer.lanes().leave(self.pass, now());
+        self.peer.left.notify_waiters();
     }
 }
 
@@ -114,115 +45,99 @@ pub(in crate::kafka) struct Peers {
     dialer: Arc<Dialer>,
 }
 
-impl Peer {
-    fn new(address: &str, dialer: &Arc<Dialer>) -> Arc<Self> {
-        Arc::new(Self {
-            address: address.to_owned(),
-            main: Link::new(address, dialer),
-            poll: Link::new(address, dialer),
-            beside: Mutex::default(),
-            quiet_until: Mutex::new(None),
-            polls: Mutex::default(),
-            returned: Notify::new(),
-        })
+impl Way {
+    pub(super) fn address(&self) -> &str {
+        &self.peer.address
     }
 
-    pub(in crate::kafka) fn address(&self) -> &str {
-        &self.address
+    /// How long the answer may be held back, of so long.
+    pub(super) fn hold(&self, hold: Duration) -> Duration {
+        self.pass.hold(hold)
     }
 
-    /// A connection, within the deadline.
-    pub(in crate::kafka) async fn connection(&self, lane: Lane, deadline: Instant) -> Result<Connection, Error> {
-        self.be_quiet(deadline).await?;
-        let link = match lane {
-            Lane::Main => &self.main,
-            Lane::Poll | Lane::Spare => &self.poll,
-        };
-        link.connection(deadline).await
+    /// The highest version of a request that both sides speak.
+    pub(in crate::kafka) fn version<R: Request>(&self) -> Result<i16, Error> {
+        self.connection.versions().pick::<R>()
     }
 
-    /// From now on and until some time after the end of what this returns, nothing else begins to use [`Lane::Poll`]; it
-    /// waits for what does. `None` as long as something is held back there for long.
-    pub(super) async fn polling(&self, deadline: Instant) -> Option<Polling<'_>> {
-        let blocked = self.is_blocked();
-        {
-            let mut polls = lock(&self.polls);
-            if polls.held || blocked {
-                return None;
-            }
-            polls.now += 1;
+    /// Sends the request and waits for its answer, that the broker may hold back for `hold`.
+    pub(in crate::kafka) async fn ask<R>(
+        &self,
+        request: &R,
+        version: i16,
+        hold: Duration,
+        deadline: Instant,
+    ) -> Result<R::Response, Error>
+    where
+        R: Request,
+        R::Response: Throttled,
+    {
+        let response = self.connection.request(request, version, hold, deadline).await?;
+        if let Some(time) = response.quiet() {
+            self.peer.throttled(time);
         }
-        let polling = Polling(self);
-        self.settled(|polls| polls.lent == 0, deadline).await;
-        Some(polling)
+        Ok(response)
     }
 
-    /// The same for what is held back for long: nobody polls there, either. It gets another connection as long as it would
-    /// wait behind such a one, which may well wait for just this: another member of the same group.
-    pub(super) async fn holding(&self, dialer: &Arc<Dialer>, deadline: Instant) -> Held<'_> {
-        let blocked = self.is_blocked();
-        if blocked || std::mem::replace(&mut lock(&self.polls).held, true) {
-            return Held::Beside(self, self.link_beside(dialer));
-        }
-        let held = Held::There(self);
-        self.settled(|polls| polls.lent == 0 && polls.now == 0, deadline).await;
-        held
+    /// Sends a request that the broker doesn't answer: returns when it is written.
+    pub(in crate::kafka) async fn post<R: Request>(
+        &self,
+        request: &R,
+        version: i16,
+        deadline: Instant,
+    ) -> Result<(), Error> {
+        self.connection.post(request, version, deadline).await
     }
 
-    async fn settled(&self, is_settled: impl Fn(&Polls) -> bool, deadline: Instant) {
+    /// Waits for its turn, until the deadline.
+    async fn turn(&self, deadline: Instant) {
         loop {
-            let mut returned = std::pin::pin!(self.returned.notified());
-            returned.as_mut().enable();
-            if is_settled(&lock(&self.polls)) || timeout_at(deadline, returned).await.is_err() {
+            let mut left = std::pin::pin!(self.peer.left.notified());
+            left.as_mut().enable();
+            if self.peer.lanes().may_go(self.pass) || timeout_at(deadline, left).await.is_err() {
                 return;
             }
         }
     }
+}
 
-    fn link_beside(&self, dialer: &Arc<Dialer>) -> Arc<Link> {
-        let mut beside = lock(&self.beside);
-        let is_free = |one: &&mut Beside| !one.used && !is_blocked(&one.link);
-        if let Some(free) = beside.iter_mut().find(is_free) {
-            free.used = true;
-            return free.link.clone();
+impl Peer {
+    fn new(address: &str, dialer: &Arc<Dialer>) -> Arc<Self> {
+        let lanes = Lanes::new(Link::new(address, dialer));
+        Arc::new(Self { address: address.to_owned(), lanes: Mutex::new(lanes), left: Notify::new() })
+    }
+
+    /// A way for a request, within the deadline.
+    pub(in crate::kafka) async fn way(self: Arc<Self>, lane: Lane, deadline: Instant) -> Result<Way, Error> {
+        self.be_quiet(deadline).await?;
+        let home = self.lanes().home(lane).clone();
+        let connection = home.connection(deadline).await?;
+        let entered = self.lanes().enter(lane, now());
+        let (pass, link) = entered
+            .ok_or_else(|| Error::new(ErrorKind::Disconnected, "the connection is needed for polling").unsent())?;
+        let mut way = Way { peer: self, pass, connection };
+        if !Arc::ptr_eq(&link, &home) {
+            way.connection = link.connection(deadline).await?;
         }
-        let link = Link::new(&self.address, dialer);
-        beside.push(Beside { link: link.clone(), used: true });
-        link
+        way.turn(deadline).await;
+        Ok(way)
     }
 
     /// Whether [`Lane::Spare`] may be used.
     pub(super) fn has_spare(&self) -> bool {
-        lock(&self.polls).has_spare() && !self.is_blocked()
-    }
-
-    /// [`Lane::Spare`], if it may be used.
-    pub(super) fn lend(&self) -> Option<Lent<'_>> {
-        let blocked = self.is_blocked();
-        let mut polls = lock(&self.polls);
-        (polls.has_spare() && !blocked).then(|| {
-            polls.lent += 1;
-            Lent(self)
-        })
-    }
-
-    /// Whether the broker still holds back what a poll has given up.
-    fn is_blocked(&self) -> bool {
-        is_blocked(&self.poll)
+        self.lanes().has_spare(now())
     }
 
     /// The broker wants no requests for a while.
     pub(in crate::kafka) fn throttled(&self, time: Duration) {
-        let until = Instant::now() + time;
-        let mut quiet = lock(&self.quiet_until);
-        *quiet = Some(quiet.map_or(until, |old| old.max(until)));
+        self.lanes().throttled(now() + time);
         tracing::debug!(address = self.address, ?time, "the broker throttles us");
     }
 
     async fn be_quiet(&self, deadline: Instant) -> Result<(), Error> {
         loop {
-            let until = *lock(&self.quiet_until);
-            let Some(until) = until.filter(|until| *until > Instant::now()) else { return Ok(()) };
+            let until = self.lanes().quiet_until(now()).map(Instant::from);
+            let Some(until) = until else { return Ok(()) };
             if until > deadline {
                 let what =
                     format!("{} has a quota and wants no requests for longer than the call may take", self.address);
@@ -232,9 +147,27 @@ impl Peer {
         }
     }
 
-    fn close(&self) -> impl Iterator<Item = Connection> {
-        let beside = lock(&self.beside).drain(..).filter_map(|one| one.link.close()).collect::<Vec<_>>();
-        [self.main.close(), self.poll.close()].into_iter().flatten().chain(beside)
+    /// Its first connection.
+    fn first(&self) -> Arc<Link> {
+        self.lanes().first().clone()
+    }
+
+    fn close(&self) -> Vec<Connection> {
+        self.lanes().all().filter_map(|link| link.close()).collect()
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, Lanes<Arc<Link>>> {
+        lock(&self.lanes)
+    }
+}
+
+impl Road for Arc<Link> {
+    fn is_blocked(&self) -> bool {
+        self.open().is_some_and(|connection| connection.is_blocked())
+    }
+
+    fn another(&self) -> Self {
+        Link::another(self)
     }
 }
 
@@ -256,7 +189,10 @@ impl Peers {
                 all.push(seed.clone());
             }
         }
-        all.sort_by_key(|peer| (peer.main.open().is_none(), peer.main.is_failing()));
+        all.sort_by_key(|peer| {
+            let first = peer.first();
+            (first.open().is_none(), first.is_failing())
+        });
         all
     }
 
@@ -269,7 +205,7 @@ impl Peers {
         known.retain(|id, peer| {
             let stays = brokers.get(id).is_some_and(|info| info.address == peer.address);
             if !stays {
-                peer.close().for_each(drop);
+                peer.close();
             }
             stays
         });
@@ -280,7 +216,7 @@ impl Peers {
         }
         for seed in &self.seeds {
             if !known.values().any(|peer| Arc::ptr_eq(peer, seed)) {
-                seed.close().for_each(drop);
+                seed.close();
             }
         }
     }
@@ -292,13 +228,10 @@ impl Peers {
     }
 }
 
-fn is_blocked(link: &Link) -> bool {
-    link.open().is_some_and(|connection| connection.is_blocked())
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
-/// Who has polled so lately will again.
-const POLLS_AGAIN: Duration = Duration::from_secs(2);

@@ -16,8 +16,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::peers::{Lane, Peer};
-use super::{Attempts, Client, Target};
+use super::peers::Peer;
+use super::{Attempts, Client, Lane, Target};
 use crate::kafka::config::Config;
 use crate::kafka::error::{Error, ErrorKind};
 use crate::kafka::net::tests::{Far, frame};
@@ -129,7 +129,8 @@ fn client(bootstrap: &[SocketAddr]) -> Client {
 }
 
 async fn ask(client: &Client, to: Target, lane: Lane) -> Result<(), Error> {
-    client.call(to, lane, Instant::now() + SOON, |_| MetadataRequest::default()).await.map(drop)
+    let build = |_, _| MetadataRequest::default();
+    client.call_over(to, lane, Duration::ZERO, Instant::now() + SOON, build).await.map(drop)
 }
 
 /// For how long the answer could have been held back.
@@ -139,7 +140,7 @@ async fn poll(client: &Client) -> Result<Duration, Error> {
         held = hold;
         MetadataRequest::default()
     };
-    client.poll(Target::Broker(1), ms(500), Instant::now() + SOON, build).await?;
+    client.call_over(Target::Broker(1), Lane::Poll, ms(500), Instant::now() + SOON, build).await?;
     Ok(held)
 }
 
@@ -148,7 +149,7 @@ async fn any(client: &Client) -> Result<(), Error> {
 }
 
 fn addresses(peers: &[Arc<Peer>]) -> Vec<&str> {
-    peers.iter().map(|peer| peer.address()).collect()
+    peers.iter().map(|peer| peer.address.as_str()).collect()
 }
 
 #[tokio::test]
@@ -286,30 +287,11 @@ async fn a_broker_with_a_quota_gets_its_quiet_or_an_answer_at_once() {
     peer.throttled(ms(5000));
     peer.throttled(ms(1000)); // says nothing new
     let start = Instant::now();
-    let error = peer.connection(Lane::Main, start + ms(4999)).await.err().unwrap();
+    let error = peer.clone().way(Lane::Main, start + ms(4999)).await.err().unwrap();
     assert_eq!((error.kind(), error.may_have_arrived()), (ErrorKind::TimedOut, false));
     assert!(error.message().contains("quota") && start.elapsed() == Duration::ZERO, "{error}");
-    assert_eq!(peer.connection(Lane::Main, start + ms(9000)).await.err().unwrap().kind(), ErrorKind::Unreachable);
+    assert_eq!(peer.clone().way(Lane::Main, start + ms(9000)).await.err().unwrap().kind(), ErrorKind::Unreachable);
     assert!(start.elapsed() >= ms(5000) && start.elapsed() < ms(9000));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_poll_waits_for_what_was_lent_and_nothing_is_lent_beside_it_or_soon_after() {
-    let peer = client(&[nobody()]).0.peers.any().remove(0);
-    let (lent, soon) = (peer.lend().unwrap(), Instant::now() + ms(100));
-    drop(peer.polling(soon).await);
-    assert_eq!(Instant::now(), soon, "until its deadline");
-    sleep(ms(2000)).await;
-    let (polling, ()) = tokio::join!(peer.polling(Instant::now() + ms(1000)), async {
-        assert!(!peer.has_spare() && peer.lend().is_none(), "it is waited for");
-        sleep(ms(10)).await;
-        drop(lent);
-    });
-    assert_eq!(Instant::now(), soon + ms(2010));
-    drop(polling);
-    assert!(!peer.has_spare());
-    sleep(ms(2000)).await;
-    assert!(peer.has_spare() && peer.lend().is_some());
 }
 
 #[tokio::test]
@@ -323,8 +305,8 @@ async fn nobody_waits_behind_what_is_held_back_for_long() {
     let join = || {
         let client = client.clone();
         tokio::spawn(async move {
-            let deadline = Instant::now() + SOON;
-            client.call(Target::Broker(1), Lane::Poll, deadline, |_| JoinGroupRequest::default()).await.map(drop)
+            let build = |_, _| JoinGroupRequest::default();
+            client.call_over(Target::Broker(1), Lane::Join, SOON, Instant::now() + SOON, build).await.map(drop)
         })
     };
     let (first, second) = (join(), join());
@@ -342,20 +324,23 @@ async fn nobody_waits_behind_what_is_held_back_for_long() {
     timeout(SOON, broker.deserted()).await.expect("closing ends them");
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_is_held_back_for_long_waits_for_a_poll_and_no_poll_begins_beside_it() {
-    let client = client(&[nobody()]);
-    let peer = client.0.peers.any().remove(0);
-    let (start, later) = (Instant::now(), Instant::now() + ms(5000));
-    let polling = peer.polling(later).await.unwrap();
-    let (held, ()) = tokio::join!(peer.holding(&client.0.dialer, later), async {
-        sleep(ms(400)).await;
-        assert!(peer.polling(later).await.is_none() && !peer.has_spare());
-        drop(polling);
+#[tokio::test]
+async fn a_poll_waits_for_what_was_lent_until_its_deadline() {
+    let broker = Fake::start().await;
+    broker.says(&[(1, &broker)]);
+    let client = client(&[broker.address]);
+    any(&client).await.unwrap();
+    let peer = client.0.peers.broker(1).unwrap();
+    let way = async |lane, within| peer.clone().way(lane, Instant::now() + within).await;
+    let (lent, start) = (way(Lane::Spare, SOON).await.unwrap(), Instant::now());
+    drop(way(Lane::Poll, ms(100)).await.unwrap());
+    assert!(start.elapsed() >= ms(100));
+    let (polling, ()) = tokio::join!(way(Lane::Poll, SOON), async {
+        sleep(ms(100)).await;
+        assert_eq!(way(Lane::Spare, SOON).await.err().unwrap().kind(), ErrorKind::Disconnected, "it is waited for");
+        drop(lent);
     });
-    assert_eq!(start.elapsed(), ms(400));
-    drop(held);
-    assert!(peer.polling(later).await.is_some());
+    assert!(polling.is_ok() && start.elapsed() < SOON && !peer.has_spare());
 }
 
 #[tokio::test]
@@ -363,14 +348,15 @@ async fn nothing_is_lent_behind_what_was_given_up_until_it_is_answered() {
     let broker = Fake::start().await;
     broker.says(&[(1, &broker)]);
     let client = client(&[broker.address]);
-    ask(&client, Target::Broker(1), Lane::Poll).await.unwrap();
+    ask(&client, Target::Broker(1), Lane::Join).await.unwrap();
     let peer = client.0.peers.broker(1).unwrap();
     broker.shared.slow.store(3000, Ordering::Relaxed);
     let start = Instant::now();
-    let join = client.call(Target::Broker(1), Lane::Poll, start + SOON, |_| MetadataRequest::default());
+    let build = |_, _| MetadataRequest::default();
+    let join = client.call_over(Target::Broker(1), Lane::Join, SOON, start + SOON, build);
     timeout(ms(200), join).await.unwrap_err();
     sleep(ms(2300)).await;
-    assert!(start.elapsed() > ms(2300) && !peer.has_spare() && peer.lend().is_none());
+    assert!(start.elapsed() > ms(2300) && !peer.has_spare());
     timeout(SOON, async {
         while !peer.has_spare() {
             sleep(ms(10)).await;
@@ -378,7 +364,7 @@ async fn nothing_is_lent_behind_what_was_given_up_until_it_is_answered() {
     })
     .await
     .unwrap();
-    assert!(start.elapsed() >= ms(3000) && peer.lend().is_some());
+    assert!(start.elapsed() >= ms(3000));
 }
 
 #[tokio::test(start_paused = true)]

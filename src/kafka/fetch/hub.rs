@@ -141,15 +141,9 @@ impl Hub {
 
     async fn ask(&self, client: &Client, id: AskId, ask: Ask) {
         let (to, hold, deadline) = (Target::Broker(ask.broker), ask.wait, self.deadline(client, ask.wait));
-        let is_poll = ask.kind == Kind::Poll;
+        let lane = if ask.kind == Kind::Poll { Lane::Poll } else { Lane::Main };
         let build = |version, wait| wire::request(&Ask { wait, ..ask }, version, client.config().rack());
-        let answer = match is_poll {
-            true => client.poll::<FetchRequest>(to, hold, deadline, build).await,
-            false => {
-                let build = |version| Ok(build(version, hold));
-                client.call_held::<FetchRequest>(to, Lane::Main, hold, deadline, build).await
-            }
-        };
+        let answer = client.call_over::<FetchRequest>(to, lane, hold, deadline, build).await;
         let reply = answer.map(|(response, version)| wire::reply(response, version));
         self.with(|core| core.answer(self.now(), id, reply));
     }

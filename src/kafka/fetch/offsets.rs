@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::core::{Find, OffsetFound, OffsetWant};
 use super::{Isolation, OffsetAt, TopicPartition, wire};
-use crate::kafka::cluster::{Lane, Target};
+use crate::kafka::cluster::Target;
 use crate::kafka::{Client, Error, ErrorKind};
 
 /// What brokers said: partition → offset, or its error code.
@@ -183,7 +183,7 @@ async fn list(
             .with_topics(topics(time, wants));
         if version >= TIMEOUT { request.with_timeout_ms(wire::millis(left)) } else { request }
     };
-    let (answer, _) = client.call::<ListOffsetsRequest>(Target::Broker(broker), Lane::Main, deadline, build).await?;
+    let (answer, _) = client.call::<ListOffsetsRequest>(Target::Broker(broker), deadline, build).await?;
     Ok(said(answer))
 }
 

@@ -352,7 +352,7 @@ impl Shared {
         R::Response: Throttled + Coded,
     {
         let hold = self.settings.max_poll_interval + GRACE;
-        self.ask::<R>(Lane::Poll, hold, hold + self.client.config().times().request, build).await
+        self.ask::<R>(Lane::Join, hold, hold + self.client.config().times().request, build).await
     }
 
     /// A request that is answered at once.
@@ -380,7 +380,7 @@ impl Shared {
         let (client, group) = (&self.client, self.settings.id.as_str());
         let asked = async {
             let broker = client.coordinator(Coordinator::Group, group, deadline).await?;
-            client.call_held::<R>(Target::Broker(broker), lane, hold, deadline, |version| Ok(build(version))).await
+            client.call_over::<R>(Target::Broker(broker), lane, hold, deadline, |version, _| build(version)).await
         };
         let answer = asked.await;
         let elsewhere = match &answer {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::member::Identity;
 use super::wire::text;
-use crate::kafka::cluster::{Attempts, Coordinator, Lane, Repeated, Target, Throttled};
+use crate::kafka::cluster::{Attempts, Coordinator, Repeated, Target, Throttled};
 use crate::kafka::error::escaped;
 use crate::kafka::{Client, Error, TopicPartition};
 
@@ -136,7 +136,7 @@ impl Client {
         loop {
             let asked = async {
                 let broker = self.coordinator(Coordinator::Group, group, deadline).await.map_err(Error::unsent)?;
-                let (response, version) = self.call::<R>(Target::Broker(broker), Lane::Main, deadline, &build).await?;
+                let (response, version) = self.call::<R>(Target::Broker(broker), deadline, &build).await?;
                 read(response, version)
             };
             let error = match asked.await {

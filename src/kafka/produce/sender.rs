@@ -123,7 +123,7 @@ async fn ask_id(shared: &Shared) -> Result<(i64, i16), Error> {
     let what = "can't get a producer id (the right to write to a topic is needed for it)";
     let build = |_| InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(i32::MAX);
     let deadline = Instant::now() + shared.request_timeout;
-    let answer = shared.client.call::<InitProducerIdRequest>(Target::Any, Lane::Main, deadline, build).await;
+    let answer = shared.client.call::<InitProducerIdRequest>(Target::Any, deadline, build).await;
     let (response, _) = answer.map_err(|error| error.at(what).unsent())?;
     match response.error_code {
         0 => Ok((response.producer_id.0, response.producer_epoch)),
@@ -178,24 +178,25 @@ async fn exchange(
     let names = |sealed: &[Sealed]| -> Vec<_> { sealed.iter().map(|one| (one.at.0, one.parcel.clone())).collect() };
     let mut named = names(&sealed);
     let acks = shared.config.acks.number();
-    let build = |version| {
+    let slack = if shared.config.is_idempotent() { Duration::ZERO } else { hold };
+    let deadline = Instant::now() + time;
+    let asked = async {
+        let way = shared.client.way(Target::Broker(broker), lane, deadline).await?;
+        let version = way.version::<ProduceRequest>()?;
         let sealed = shared.state().depart(sealed, |one| one.at);
         if sealed.len() < named.len() {
             named = names(&sealed);
         }
-        match sealed.is_empty() {
-            true => Err(Error::new(ErrorKind::TimedOut, "there was no connection in time").unsent()),
-            false => Ok(request(version, acks, hold, sealed)),
+        if sealed.is_empty() {
+            return Ok(None);
+        }
+        let request = request(version, acks, hold, sealed);
+        match shared.config.acks {
+            Acks::None => way.post(&request, version, deadline).await.map(|()| None),
+            _ => way.ask(&request, version, slack, deadline).await.map(|response| Some((response, version))),
         }
     };
-    let slack = if shared.config.is_idempotent() { Duration::ZERO } else { hold };
-    let deadline = Instant::now() + time;
-    let to = Target::Broker(broker);
-    let answer = match shared.config.acks {
-        Acks::None => shared.client.post(to, deadline, build).await.map(|()| None),
-        _ => shared.client.call_held(to, lane, slack, deadline, build).await.map(Some),
-    };
-    match answer {
+    match asked.await {
         Ok(None) => (Duration::ZERO, named.iter().map(|(slot, _)| (*slot, Ok(Ack::default()))).collect()),
         Ok(Some((response, version))) => {
             let quiet = response.quiet().unwrap_or_default();

@@ -19,11 +19,11 @@ use uuid::Uuid;
 use crate::kafka::cluster::{Lane, Target, Throttled};
 use crate::kafka::error::{Error, ErrorKind};
 
-use super::Acks;
-use super::batch::{Body, Place, unwritable};
+use super::batch::{Body, unwritable};
 use super::producer::{Shared, closed};
 use super::report::Ack;
 use super::state::{Action, Event, Outgoing, Parcel, Places, Returned, what};
+use super::{Acks, ProducerConfig};
 
 /// Runs until the producer is closed and all records are reported.
 pub(super) async fn run(shared: Arc<Shared>) {
@@ -131,95 +131,71 @@ async fn ask_id(shared: &Shared) -> Result<(i64, i16), Error> {
     }
 }
 
-/// A batch in a request, ready to be sent.
+/// A batch in a request.
 struct Sealed {
-    parcel: (Arc<str>, Uuid, i32),
-    bytes: Bytes,
-    at: (usize, Place),
+    named: (Arc<str>, Uuid, i32),
+    /// What is sent; `None` if nothing is.
+    bytes: Option<Bytes>,
+    returned: Returned,
+}
+
+impl Sealed {
+    fn new(parcel: Parcel, config: &ProducerConfig) -> Self {
+        let Parcel { topic, topic_id, partition, stamp, body, slot, place } = parcel;
+        let (bytes, body, result) = match body.stamped(stamp, config.compression, config.level) {
+            Ok(bytes) => (Some(bytes.clone()), Some(Body::Done { bytes, stamp }), Ok(Ack::default())),
+            Err(error) => (None, None, Err(unwritable(error))),
+        };
+        Self { named: (topic, topic_id, partition), bytes, returned: Returned { slot, place, body, result } }
+    }
 }
 
 async fn send(shared: Arc<Shared>, outgoing: Outgoing) -> Event {
     let Outgoing { request, broker, lane, parcels } = outgoing;
-    let (mut returned, mut sealed) = (Vec::with_capacity(parcels.len()), Vec::with_capacity(parcels.len()));
-    for parcel in parcels {
-        let Parcel { topic, topic_id, partition, stamp, body, slot, place } = parcel;
-        let (body, result) = match body.stamped(stamp, shared.config.compression, shared.config.level) {
-            Ok(bytes) => {
-                let done = Body::Done { bytes: bytes.clone(), stamp };
-                sealed.push(Sealed { parcel: (topic, topic_id, partition), bytes, at: (slot, place) });
-                (Some(done), Ok(Ack::default()))
-            }
-            Err(error) => (None, Err(unwritable(error))),
+    let mut sealed: Vec<_> = parcels.into_iter().map(|parcel| Sealed::new(parcel, &shared.config)).collect();
+    let mut answer = exchange(&shared, broker, lane, &mut sealed).await;
+    for Sealed { named: (topic, id, partition), returned, .. } in sealed.iter_mut().filter(|one| one.bytes.is_some()) {
+        let what = || what(topic, *partition);
+        returned.result = match &mut answer {
+            Ok(Some(answer)) => read(answer.take(topic, *id, *partition), &what()),
+            Ok(None) => Ok(Ack::default()),
+            Err(error) => Err(error.clone().at(&what())),
         };
-        returned.push(Returned { slot, place, body, result });
     }
-    let (quiet, results) = exchange(&shared, broker, lane, sealed).await;
-    let mut results = results.into_iter().peekable();
-    for parcel in &mut returned {
-        if let Some((_, result)) = results.next_if(|(slot, _)| *slot == parcel.slot) {
-            parcel.result = result;
-        }
-    }
-    Event::Answered { request, quiet, parcels: returned }
+    let quiet = answer.ok().flatten().map_or(Duration::ZERO, |answer| answer.quiet);
+    Event::Answered { request, quiet, parcels: sealed.into_iter().map(|one| one.returned).collect() }
 }
 
-/// One request: how long the broker wants us to be quiet, and what became of each batch that was still to go when there
-/// was a connection.
-async fn exchange(
-    shared: &Shared,
-    broker: i32,
-    lane: Lane,
-    sealed: Vec<Sealed>,
-) -> (Duration, Vec<(usize, Result<Ack, Error>)>) {
-    let time = shared.request_timeout;
+/// One request, with what still has to go when there is a way to the broker. `None`: nothing had to, or no answer comes.
+async fn exchange(shared: &Shared, broker: i32, lane: Lane, sealed: &mut [Sealed]) -> Result<Option<Answer>, Error> {
+    let (config, time) = (&shared.config, shared.request_timeout);
     // A broker that answers soon, if only that others lag behind, can be told from one that is gone. Who isn't idempotent
     // needs the real answer.
-    let hold = if shared.config.is_idempotent() { time.min(SOON) } else { time };
-    let names = |sealed: &[Sealed]| -> Vec<_> { sealed.iter().map(|one| (one.at.0, one.parcel.clone())).collect() };
-    let mut named = names(&sealed);
-    let acks = shared.config.acks.number();
-    let slack = if shared.config.is_idempotent() { Duration::ZERO } else { hold };
+    let (hold, slack) = if config.is_idempotent() { (time.min(SOON), Duration::ZERO) } else { (time, time) };
     let deadline = Instant::now() + time;
-    let asked = async {
-        let way = shared.client.way(Target::Broker(broker), lane, deadline).await?;
-        let version = way.version::<ProduceRequest>()?;
-        let sealed = shared.state().depart(sealed, |one| one.at);
-        if sealed.len() < named.len() {
-            named = names(&sealed);
+    let way = shared.client.way(Target::Broker(broker), lane, deadline).await?;
+    let version = way.version::<ProduceRequest>()?;
+    {
+        let mut state = shared.state();
+        for one in &mut *sealed {
+            one.bytes.take_if(|_| !state.depart(one.returned.slot, one.returned.place));
         }
-        if sealed.is_empty() {
-            return Ok(None);
-        }
-        let request = request(version, acks, hold, sealed);
-        match shared.config.acks {
-            Acks::None => way.post(&request, version, deadline).await.map(|()| None),
-            _ => way.ask(&request, version, slack, deadline).await.map(|response| Some((response, version))),
-        }
-    };
-    match asked.await {
-        Ok(None) => (Duration::ZERO, named.iter().map(|(slot, _)| (*slot, Ok(Ack::default()))).collect()),
-        Ok(Some((response, version))) => {
-            let quiet = response.quiet().unwrap_or_default();
-            let mut answers = answers(response);
-            let results = named.iter().map(|(slot, (topic, id, partition))| {
-                let key = if version >= BY_ID { Key::Id(*id) } else { Key::Name(topic.to_string()) };
-                (*slot, read(answers.remove(&(key, *partition)), &what(topic, *partition)))
-            });
-            (quiet, results.collect())
-        }
-        Err(error) => {
-            let told = |topic, partition| Err(error.clone().at(&what(topic, partition)));
-            let results = named.iter().map(|(slot, (topic, _, partition))| (*slot, told(topic, *partition)));
-            (Duration::ZERO, results.collect())
-        }
+    }
+    if sealed.iter().all(|one| one.bytes.is_none()) {
+        return Ok(None);
+    }
+    let request = request(version, config.acks.number(), hold, sealed);
+    match config.acks {
+        Acks::None => way.post(&request, version, deadline).await.map(|()| None),
+        _ => Ok(Some(Answer::new(way.ask(&request, version, slack, deadline).await?, version))),
     }
 }
 
-fn request(version: i16, acks: i16, hold: Duration, sealed: Vec<Sealed>) -> ProduceRequest {
-    let mut topics = BTreeMap::<(Arc<str>, Uuid), Vec<PartitionProduceData>>::new();
-    for Sealed { parcel: (topic, id, partition), bytes, .. } in sealed {
-        let data = PartitionProduceData::default().with_index(partition).with_records(Some(bytes));
-        topics.entry((topic, id)).or_default().push(data);
+fn request(version: i16, acks: i16, hold: Duration, sealed: &[Sealed]) -> ProduceRequest {
+    let mut topics = BTreeMap::<(&str, Uuid), Vec<PartitionProduceData>>::new();
+    for Sealed { named: (topic, id, partition), bytes, .. } in sealed.iter().filter(|one| one.bytes.is_some()) {
+        let data = PartitionProduceData::default().with_index(*partition).with_records(bytes.clone());
+        topics.entry((topic, *id)).or_default().push(data);
     }
     let topics = topics.into_iter().map(|((topic, id), partitions)| {
         let data = TopicProduceData::default().with_partition_data(partitions);
@@ -234,6 +210,14 @@ fn request(version: i16, acks: i16, hold: Duration, sealed: Vec<Sealed>) -> Prod
         .with_topic_data(topics.collect())
 }
 
+/// What a broker said of the batches of a request.
+struct Answer {
+    quiet: Duration,
+    /// Whether it names topics by id.
+    by_id: bool,
+    partitions: HashMap<(Key, i32), PartitionProduceResponse>,
+}
+
 /// How an answer names a topic.
 #[derive(PartialEq, Eq, Hash)]
 enum Key {
@@ -241,14 +225,21 @@ enum Key {
     Id(Uuid),
 }
 
-fn answers(response: ProduceResponse) -> HashMap<(Key, i32), PartitionProduceResponse> {
-    let topics = response.responses.into_iter().flat_map(|topic| {
-        let name = topic.name.to_string();
-        let id = topic.topic_id;
-        let key = move || if name.is_empty() { Key::Id(id) } else { Key::Name(name.clone()) };
-        topic.partition_responses.into_iter().map(move |answer| ((key(), answer.index), answer))
-    });
-    topics.collect()
+impl Answer {
+    fn new(response: ProduceResponse, version: i16) -> Self {
+        let (quiet, by_id) = (response.quiet().unwrap_or_default(), version >= BY_ID);
+        let topics = response.responses.into_iter().flat_map(|topic| {
+            let (name, id) = (topic.name.to_string(), topic.topic_id);
+            let key = move || if by_id { Key::Id(id) } else { Key::Name(name.clone()) };
+            topic.partition_responses.into_iter().map(move |answer| ((key(), answer.index), answer))
+        });
+        Self { quiet, by_id, partitions: topics.collect() }
+    }
+
+    fn take(&mut self, topic: &str, id: Uuid, partition: i32) -> Option<PartitionProduceResponse> {
+        let key = if self.by_id { Key::Id(id) } else { Key::Name(topic.to_owned()) };
+        self.partitions.remove(&(key, partition))
+    }
 }
 
 fn read(answer: Option<PartitionProduceResponse>, what: &str) -> Result<Ack, Error> {

@@ -273,17 +273,9 @@ impl State {
         self.located(name, Ok(found), now);
     }
 
-    /// A request of [`Action::Send`] is about to be written: what of it still has to go. From now on that may arrive.
-    pub(in crate::kafka::produce) fn depart<T>(
-        &mut self,
-        mut all: Vec<T>,
-        at: impl Fn(&T) -> (usize, Place),
-    ) -> Vec<T> {
-        all.retain(|one| {
-            let (slot, place) = at(one);
-            self.partitions.get_mut(slot).is_some_and(|partition| partition.depart(place))
-        });
-        all
+    /// A request of [`Action::Send`] is about to be written: whether this batch still has to go. From now on it may arrive.
+    pub(in crate::kafka::produce) fn depart(&mut self, slot: usize, place: Place) -> bool {
+        self.partitions.get_mut(slot).is_some_and(|partition| partition.depart(place))
     }
 
     /// Reports all that isn't reported yet as failed: nobody sends any more.

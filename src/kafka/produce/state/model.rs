@@ -306,7 +306,7 @@ impl World {
     fn depart(&mut self, request: &mut Request) {
         if !std::mem::replace(&mut request.departed, true) {
             for parcel in &mut request.parcels {
-                parcel.goes = !self.state.depart(vec![(parcel.slot, parcel.place)], |at| *at).is_empty();
+                parcel.goes = self.state.depart(parcel.slot, parcel.place);
             }
         }
     }

@@ -17,7 +17,9 @@ mod throttle;
 mod topics;
 
 #[cfg(test)]
-pub(in crate::kafka) mod tests;
+pub(in crate::kafka) mod fake;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};

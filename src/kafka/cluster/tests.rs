@@ -1,127 +1,20 @@
-//! Who is dialled and who is asked, with brokers that know nothing but where the brokers are; waits in virtual time.
+//! Who is dialled and who is asked, with fake brokers; waits in virtual time.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use kafka_protocol::messages::api_versions_response::ApiVersion;
-use kafka_protocol::messages::metadata_response::{
-    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
-};
-use kafka_protocol::messages::{
-    ApiVersionsResponse, BrokerId, JoinGroupRequest, MetadataRequest, MetadataResponse, TopicName,
-};
+use kafka_protocol::messages::{JoinGroupRequest, MetadataRequest};
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::fake::{FakeBroker, JOIN_GROUP};
 use super::peers::Peer;
 use super::{Attempts, Client, Lane, Target};
 use crate::kafka::config::Config;
 use crate::kafka::error::{Error, ErrorKind};
-use crate::kafka::net::tests::{Far, frame};
-
-/// A broker that lets anybody in and says where the brokers are, and that the last of them leads topic "t".
-#[derive(Clone)]
-pub(in crate::kafka) struct Fake {
-    pub(in crate::kafka) address: SocketAddr,
-    shared: Arc<Shared>,
-}
-
-#[derive(Default)]
-struct Shared {
-    brokers: Mutex<Vec<(i32, SocketAddr)>>,
-    accepted: AtomicUsize,
-    open: AtomicUsize,
-    /// How many milliseconds it takes to say anything.
-    slow: AtomicU64,
-    /// What is never answered, nor what comes behind it.
-    mute: Mutex<Option<i16>>,
-}
-
-impl Fake {
-    pub(in crate::kafka) async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let fake = Self { address: listener.local_addr().unwrap(), shared: Arc::default() };
-        let shared = fake.shared.clone();
-        tokio::spawn(async move {
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                tokio::spawn(shared.clone().serve(stream));
-            }
-        });
-        fake
-    }
-
-    fn says(&self, brokers: &[(i32, &Self)]) {
-        let brokers: Vec<_> = brokers.iter().map(|(id, fake)| (*id, fake.address)).collect();
-        self.says_at(&brokers);
-    }
-
-    pub(in crate::kafka) fn says_at(&self, brokers: &[(i32, SocketAddr)]) {
-        *self.shared.brokers.lock().unwrap() = brokers.to_vec();
-    }
-
-    pub(in crate::kafka) fn never_answers(&self, api: i16) {
-        *self.shared.mute.lock().unwrap() = Some(api);
-    }
-
-    fn accepted(&self) -> usize {
-        self.shared.accepted.load(Ordering::Relaxed)
-    }
-
-    /// When it has no connection any more.
-    async fn deserted(&self) {
-        while self.shared.open.load(Ordering::Relaxed) > 0 {
-            sleep(Duration::from_millis(5)).await;
-        }
-    }
-}
-
-impl Shared {
-    async fn serve(self: Arc<Self>, stream: TcpStream) {
-        self.accepted.fetch_add(1, Ordering::Relaxed);
-        self.open.fetch_add(1, Ordering::Relaxed);
-        let mut far = Far(stream);
-        let mut silent = false;
-        while let Some((api, version, number)) = far.next().await {
-            silent |= *self.mute.lock().unwrap() == Some(api);
-            if silent {
-                continue;
-            }
-            let answer = match api {
-                METADATA => frame(number, 1, version, &self.brokers()),
-                _ => frame(number, 0, version, &versions()),
-            };
-            sleep(ms(self.slow.load(Ordering::Relaxed))).await;
-            if far.0.write_all(&answer).await.is_err() {
-                break;
-            }
-        }
-        self.open.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    fn brokers(&self) -> MetadataResponse {
-        let brokers = self.brokers.lock().unwrap();
-        let broker = |(id, at): &(i32, SocketAddr)| {
-            let broker = MetadataResponseBroker::default().with_node_id(BrokerId(*id));
-            broker.with_host(at.ip().to_string().into()).with_port(at.port().into())
-        };
-        let leader = brokers.last().map_or(-1, |(id, _)| *id);
-        let partition = MetadataResponsePartition::default().with_leader_id(BrokerId(leader));
-        let topic = MetadataResponseTopic::default().with_name(Some(TopicName("t".into())));
-        MetadataResponse::default()
-            .with_brokers(brokers.iter().map(broker).collect())
-            .with_topics(vec![topic.with_partitions(vec![partition])])
-    }
-}
-
-fn versions() -> ApiVersionsResponse {
-    let range = |(api, most)| ApiVersion::default().with_api_key(api).with_max_version(most);
-    ApiVersionsResponse::default()
-        .with_api_keys([(0, 12), (JOIN_GROUP, 9), (18, 4), (METADATA, 12)].map(range).to_vec())
-}
+use crate::kafka::net::tests::Far;
 
 fn client(bootstrap: &[SocketAddr]) -> Client {
     let config = Config::new(bootstrap.iter().map(ToString::to_string)).setup_timeout(SETUP);
@@ -154,7 +47,7 @@ fn addresses(peers: &[Arc<Peer>]) -> Vec<&str> {
 
 #[tokio::test]
 async fn a_broker_that_moves_is_followed_and_its_old_connections_end() {
-    let (old, new) = (Fake::start().await, Fake::start().await);
+    let (old, new) = (FakeBroker::start().await, FakeBroker::start().await);
     old.says(&[(1, &old)]);
     let client = client(&[old.address]);
     any(&client).await.unwrap();
@@ -175,7 +68,7 @@ async fn a_broker_that_moves_is_followed_and_its_old_connections_end() {
 
 #[tokio::test]
 async fn a_broker_that_has_gone_is_not_asked() {
-    let (one, two) = (Fake::start().await, Fake::start().await);
+    let (one, two) = (FakeBroker::start().await, FakeBroker::start().await);
     one.says(&[(1, &one), (2, &two)]);
     let client = client(&[one.address]);
     ask(&client, Target::Broker(2), Lane::Main).await.unwrap();
@@ -188,7 +81,7 @@ async fn a_broker_that_has_gone_is_not_asked() {
 
 #[tokio::test]
 async fn a_dead_bootstrap_address_costs_no_more_than_setting_up_may() {
-    let alive = Fake::start().await;
+    let alive = FakeBroker::start().await;
     alive.says(&[(1, &alive)]);
     // Nobody listens; and one who accepts and says nothing.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -206,7 +99,7 @@ async fn a_dead_bootstrap_address_costs_no_more_than_setting_up_may() {
 
 #[tokio::test]
 async fn a_silent_bootstrap_address_is_not_waited_for() {
-    let alive = Fake::start().await;
+    let alive = FakeBroker::start().await;
     alive.says(&[(1, &alive)]);
     let (silent, web) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), nobody_s_web_server().await);
     let silent = silent.local_addr().unwrap();
@@ -228,9 +121,9 @@ async fn a_silent_bootstrap_address_is_not_waited_for() {
 
 #[tokio::test]
 async fn who_comes_too_late_is_not_kept() {
-    let (slow, quick) = (Fake::start().await, Fake::start().await);
+    let (slow, quick) = (FakeBroker::start().await, FakeBroker::start().await);
     quick.says(&[(1, &quick)]);
-    slow.shared.slow.store(1000, Ordering::Relaxed);
+    slow.takes(ms(1000));
     let client = Client::new(Config::new([slow.address, quick.address].map(|address| address.to_string()))).unwrap();
     any(&client).await.unwrap();
     assert_eq!((slow.accepted(), quick.accepted()), (1, 1));
@@ -240,7 +133,7 @@ async fn who_comes_too_late_is_not_kept() {
 
 #[tokio::test]
 async fn who_is_known_comes_before_the_bootstrap_addresses() {
-    let (seed, one) = (Fake::start().await, Fake::start().await);
+    let (seed, one) = (FakeBroker::start().await, FakeBroker::start().await);
     seed.says(&[(1, &one)]);
     one.says(&[(1, &one)]);
     let client = client(&[seed.address]);
@@ -257,7 +150,7 @@ async fn who_is_known_comes_before_the_bootstrap_addresses() {
 
 #[tokio::test]
 async fn many_at_once_share_two_connections() {
-    let broker = Fake::start().await;
+    let broker = FakeBroker::start().await;
     broker.says(&[(1, &broker)]);
     let client = client(&[broker.address]);
     let calls: Vec<_> = (0..50)
@@ -296,7 +189,7 @@ async fn a_broker_with_a_quota_gets_its_quiet_or_an_answer_at_once() {
 
 #[tokio::test]
 async fn nobody_waits_behind_what_is_held_back_for_long() {
-    let broker = Fake::start().await;
+    let broker = FakeBroker::start().await;
     broker.says(&[(1, &broker)]);
     broker.never_answers(JOIN_GROUP);
     let client = client(&[broker.address]);
@@ -326,7 +219,7 @@ async fn nobody_waits_behind_what_is_held_back_for_long() {
 
 #[tokio::test]
 async fn a_poll_waits_for_what_was_lent_until_its_deadline() {
-    let broker = Fake::start().await;
+    let broker = FakeBroker::start().await;
     broker.says(&[(1, &broker)]);
     let client = client(&[broker.address]);
     any(&client).await.unwrap();
@@ -345,12 +238,12 @@ async fn a_poll_waits_for_what_was_lent_until_its_deadline() {
 
 #[tokio::test]
 async fn nothing_is_lent_behind_what_was_given_up_until_it_is_answered() {
-    let broker = Fake::start().await;
+    let broker = FakeBroker::start().await;
     broker.says(&[(1, &broker)]);
     let client = client(&[broker.address]);
     ask(&client, Target::Broker(1), Lane::Join).await.unwrap();
     let peer = client.0.peers.broker(1).unwrap();
-    broker.shared.slow.store(3000, Ordering::Relaxed);
+    broker.takes(ms(3000));
     let start = Instant::now();
     let build = |_, _| MetadataRequest::default();
     let join = client.call_over(Target::Broker(1), Lane::Join, SOON, start + SOON, build);
@@ -428,8 +321,6 @@ fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-const METADATA: i16 = 3;
-const JOIN_GROUP: i16 = 11;
 /// How long dialling may take.
 const SETUP: Duration = Duration::from_secs(1);
 /// Longer than anything takes that works.

@@ -283,12 +283,12 @@ mod tests {
 
     use tokio::net::TcpListener;
 
-    use crate::kafka::cluster::tests::Fake;
+    use crate::kafka::cluster::fake::FakeBroker;
     use crate::kafka::{Client, Config, ErrorKind, Producer, ProducerConfig, ProducerRecord};
 
     /// What became of a record for the leader at this address.
     async fn send_to(leader: SocketAddr) -> crate::kafka::Error {
-        let broker = Fake::start().await;
+        let broker = FakeBroker::start().await;
         broker.says_at(&[(1, broker.address), (2, leader)]);
         let client = Client::new(Config::new([broker.address.to_string()])).unwrap();
         let time = std::time::Duration::from_millis(500);
@@ -302,7 +302,7 @@ mod tests {
         let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let error = send_to(silent.local_addr().unwrap()).await;
         assert_eq!((error.kind(), error.may_have_arrived()), (ErrorKind::TimedOut, false), "{error}");
-        let mute = Fake::start().await;
+        let mute = FakeBroker::start().await;
         mute.never_answers(PRODUCE);
         let error = send_to(mute.address).await;
         assert_eq!((error.kind(), error.may_have_arrived()), (ErrorKind::TimedOut, true), "{error}");

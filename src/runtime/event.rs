@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tracing::{debug, info, warn};
 
@@ -69,14 +70,16 @@ impl Event {
     }
 }
 
-/// What fails time and again, and why it did last.
+/// What fails time and again: why it did last, and when.
 #[derive(Debug, Default)]
-pub(super) struct Failing(BTreeMap<String, String>);
+pub(super) struct Failing(BTreeMap<String, (String, Duration)>);
 
 impl Failing {
     /// Whether it is news that this fails, and why.
-    pub(super) fn is_news(&mut self, what: &str, why: &str) -> bool {
-        self.0.insert(what.to_owned(), why.to_owned()).is_none_or(|known| known != why)
+    pub(super) fn is_news(&mut self, what: &str, why: &str, now: Duration) -> bool {
+        self.0.retain(|_, (_, last)| now.saturating_sub(*last) < GIVEN_UP);
+        let known = self.0.insert(what.to_owned(), (why.to_owned(), now));
+        known.is_none_or(|(known, _)| known != why)
     }
 
     /// It has worked.
@@ -91,4 +94,24 @@ fn givers(origins: &[Origin]) -> String {
         Origin::Peer { signer, .. } => signer.to_string(),
     };
     origins.iter().map(giver).collect::<Vec<_>>().join(", ")
+}
+
+/// What hasn't failed for so long isn't tried any more: a topic that is gone, say.
+const GIVEN_UP: Duration = Duration::from_secs(600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_news_once_and_what_is_given_up_is_forgotten() {
+        let (mut failing, start) = (Failing::default(), Duration::from_secs(1000));
+        assert!(failing.is_news("a", "no", start) && failing.is_news("b", "no", start));
+        assert!(!failing.is_news("a", "no", start + GIVEN_UP / 2) && failing.is_news("a", "why", start + GIVEN_UP / 2));
+        failing.works("a");
+        assert!(failing.is_news("a", "why", start + GIVEN_UP / 2));
+        assert!(!failing.is_news("a", "why", start + GIVEN_UP));
+        assert_eq!(failing.0.len(), 1, "b is forgotten");
+        assert!(failing.is_news("b", "no", start + GIVEN_UP));
+    }
 }

@@ -157,7 +157,7 @@ impl Machine {
 
     /// Something that is tried again has failed at the broker: told once, until the reason changes or [`Machine::works`].
     pub(super) fn fails(&self, what: String, why: String) {
-        match self.failing().is_news(&what, &why) {
+        match self.failing().is_news(&what, &why, self.clock.now().mono) {
             true => self.report(Event::Broker { what, why }),
             false => tracing::debug!("{what} failed again: {why}"),
         }

@@ -149,7 +149,11 @@ pub(super) const NAMES: &[Name] = &[
     producer("batch_size", "ProducerConfig::batch_size", "bytes in a batch before it is compressed"),
     producer("linger_ms", "ProducerConfig::linger", "how long a record waits for others (0)"),
     producer("compression_type", "ProducerConfig::compression", "`none`, `gzip`, `snappy`, `lz4` or `zstd`"),
-    producer("compression_level", "ProducerConfig::compression_level", "the codec's own level (not in kafka-python)"),
+    producer(
+        "compression_level",
+        "ProducerConfig::compression_level",
+        "the codec's own level: gzip 1 to 9 (6), zstd -7 to 4 (3; more is taken as 4); not in kafka-python",
+    ),
     producer("buffer_memory", "ProducerConfig::buffer_memory", "bytes of records that may be on their way"),
     producer(
         "max_block_ms",

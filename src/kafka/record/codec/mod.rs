@@ -17,8 +17,8 @@ use super::error::Defect;
 
 /// How the records of a batch are compressed.
 ///
-/// The level that goes with one is its own: gzip 1 to 9 (6), zstd 1 to 22 (3); snappy has none, and LZ4 is always the fast
-/// one.
+/// The level that goes with one is its own: gzip 1 to 9 (6), zstd -7 to 4 (3), and what lies outside is taken as the next
+/// of these; snappy has none, and LZ4 is always the fast one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Compression {
     /// Not at all.

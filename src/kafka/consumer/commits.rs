@@ -114,8 +114,11 @@ impl Consumer {
     /// What became of a commit by time, if one is under way.
     async fn committed_by_time(&mut self) {
         match self.committing.end().await {
-            Some(Ok(committed)) => self.handed.retain(|partition, of| committed.get(partition) != Some(of)),
-            Some(Err(error)) => tracing::warn!(%error, "offsets couldn't be committed; the next time is soon"),
+            Some(Ok(committed)) => {
+                self.trouble.works(COMMITTING);
+                self.handed.retain(|partition, of| committed.get(partition) != Some(of));
+            }
+            Some(Err(error)) => self.trouble.failed(COMMITTING, &error),
             None => {}
         }
     }
@@ -154,3 +157,6 @@ impl Consumer {
         Ok(())
     }
 }
+
+/// What may fail, for the log.
+const COMMITTING: &str = "committing offsets";

@@ -6,23 +6,24 @@
 mod commits;
 mod errand;
 mod options;
+mod rebalance;
 mod subscription;
+mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use errand::Errand;
 pub use options::{ConsumerConfig, Unread};
 pub use subscription::Subscription;
+use trouble::Trouble;
 
-use super::error::escaped;
 use super::fetch::{Fetched, Most, Reader, Standing, Start, TopicPartition};
-use super::group::{Change, Committed, Member};
+use super::group::{Committed, Member};
 use super::{Client, Error, ErrorKind};
 
 /// A change of what a member of a group reads.
@@ -78,6 +79,7 @@ pub struct Consumer {
     committing: Errand<Offsets>,
     /// A commit of what goes to another member.
     parting: Errand<Offsets>,
+    trouble: Trouble,
     next_commit: Option<Instant>,
     next_look: Instant,
     on_rebalance: Option<OnRebalance>,
@@ -103,6 +105,7 @@ impl Consumer {
             starting: Errand::default(),
             committing: Errand::default(),
             parting: Errand::default(),
+            trouble: Trouble::default(),
             next_look: Instant::now(),
             on_rebalance: None,
         }
@@ -344,10 +347,14 @@ impl Consumer {
         }
         let topics = match self.finding.end().await {
             Some(Err(error)) if error.is_retriable() => {
-                tracing::warn!(%error, "topics couldn't be looked for; the next time is soon");
+                self.trouble.failed(LOOKING, &error);
                 BTreeSet::new()
             }
-            found => found.transpose()?.unwrap_or_default(),
+            found => {
+                let found = found.transpose()?.unwrap_or_default();
+                self.trouble.works(LOOKING);
+                found
+            }
         };
         self.next_look = Instant::now() + self.client.config().times().metadata_max_age;
         if is_pattern && topics.is_empty() {
@@ -365,101 +372,6 @@ impl Consumer {
             (None, None) => {}
         }
     }
-
-    /// Takes in what the group has decided. A change is taken in whole behind its last wait, or once more from its
-    /// beginning when the caller gave up before.
-    async fn rebalance(&mut self) -> Result<(), Error> {
-        while let Some(member) = &self.member {
-            member.polled();
-            let Some(change) = member.change()? else { return Ok(()) };
-            match self.take_in(&change).await {
-                Err(error) if error.is_retriable() => {
-                    tracing::warn!(%error, "what the group has decided couldn't be taken in; the next time is soon");
-                    sleep(PAUSE).await;
-                    continue;
-                }
-                taken => taken?,
-            }
-            if let Some(member) = &self.member {
-                member.told();
-            }
-        }
-        Ok(())
-    }
-
-    async fn take_in(&mut self, change: &Change) -> Result<(), Error> {
-        match change {
-            Change::Assigned(partitions) => {
-                let partitions = listed(partitions);
-                if !self.starting.is_under_way() {
-                    let starts = self.starts(partitions.clone())?;
-                    self.starting.begin(starts);
-                }
-                let starts = self.starting.end().await.transpose()?.unwrap_or_default();
-                self.tell(&Rebalance::Assigned(partitions));
-                for (partition, start) in starts {
-                    self.reader.seek(&partition, start);
-                    self.begin(&partition, start);
-                }
-            }
-            Change::Revoked(partitions) => {
-                let partitions = listed(partitions);
-                self.commit_revoked(&partitions).await?;
-                self.tell(&Rebalance::Revoked(partitions.clone()));
-                self.let_go(&partitions);
-            }
-            Change::Lost(partitions) => {
-                let partitions = listed(partitions);
-                self.tell(&Rebalance::Lost(partitions.clone()));
-                self.let_go(&partitions);
-            }
-        }
-        Ok(())
-    }
-
-    fn let_go(&mut self, partitions: &[TopicPartition]) {
-        self.reader.remove(partitions);
-        self.handed.retain(|partition, _| !partitions.contains(partition));
-        self.fresh.retain(|partition| !partitions.contains(partition));
-    }
-
-    fn tell(&mut self, rebalance: &Rebalance) {
-        tracing::debug!(?rebalance, "the group shares out");
-        if let Some(call) = &mut self.on_rebalance {
-            call(rebalance);
-        }
-    }
-
-    /// Where each is read on.
-    fn starts(
-        &self,
-        partitions: Vec<TopicPartition>,
-    ) -> Result<impl Future<Output = Result<Vec<(TopicPartition, Start)>, Error>> + Send + use<>, Error> {
-        let Some(group) = &self.config.group else {
-            return Err(Error::new(ErrorKind::Config, "group_id is missing, and only groups have committed offsets"));
-        };
-        let (client, group, within) = (self.client.clone(), group.id().to_owned(), self.config.within);
-        let unread = self.config.first();
-        Ok(async move {
-            let committed = match partitions.as_slice() {
-                [] => BTreeMap::new(),
-                _ => client.committed(&group, &partitions, within).await?,
-            };
-            let start = |partition: &TopicPartition| match (committed.get(partition), unread) {
-                (Some(Committed { offset, leader_epoch: Some(epoch), .. }), _) => {
-                    Ok(Start::Kept { offset: *offset, leader_epoch: *epoch })
-                }
-                (Some(committed), _) => Ok(Start::Offset(committed.offset)),
-                (None, Unread::At(at)) => Ok(Start::At(at)),
-                (None, Unread::Refused) => {
-                    let group = escaped(&group);
-                    let what = format!("the group \"{group}\" has committed no offset of {partition} to go on from");
-                    Err(Error::new(ErrorKind::OffsetOutOfRange, what))
-                }
-            };
-            partitions.iter().map(|partition| Ok((partition.clone(), start(partition)?))).collect()
-        })
-    }
 }
 
 impl fmt::Debug for Consumer {
@@ -476,6 +388,7 @@ impl fmt::Debug for Consumer {
             starting: _,
             committing: _,
             parting: _,
+            trouble: _,
             next_commit: _,
             next_look: _,
             on_rebalance: _,
@@ -488,13 +401,9 @@ impl fmt::Debug for Consumer {
     }
 }
 
-fn listed(partitions: &BTreeSet<(Arc<str>, i32)>) -> Vec<TopicPartition> {
-    partitions.iter().map(|(topic, partition)| TopicPartition::new(topic.clone(), *partition)).collect()
-}
-
+/// What may fail, for the log.
+const LOOKING: &str = "looking for topics to read";
 /// How often a poll that waits gives a sign of life.
 const PULSE: Duration = Duration::from_secs(1);
-/// Between two attempts to take in what the group has decided.
-const PAUSE: Duration = Duration::from_millis(200);
 /// How long closing waits for the group.
 const GOODBYE: Duration = Duration::from_secs(2);

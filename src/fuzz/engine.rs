@@ -1,30 +1,28 @@
 //! A node among others: a program of records, honest ones and mutations of them, of time, failures and crashes.
 //!
-//! What the bodies know independently of the engine is in [`Facts`]: what was sealed by whom, who asked, who is revoked,
-//! what is durable. Every action is held against it.
+//! What the bodies know independently of the engine is in [`Facts`]: every action is held against it.
 
-use std::collections::{BTreeSet, VecDeque};
-use std::sync::LazyLock;
+mod cast;
+mod facts;
+
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::exchange::{
-    answered_random, encode_pairs, ephemeral, forge_reply, indices, leaf_of, node_chain, signed_chain, time,
-};
-use super::model::{extend, hybrid, key, public, with};
+use cast::{HYBRID, HYBRID_REQUESTS, half_signed, key_of, list_leaf, own_chain, peer_chain, sealed_pairs};
+use facts::{Effect, Facts, Passed};
+
+use super::exchange::{encode_pairs, ephemeral, forge_reply, indices, leaf_of, time};
+use super::model::{extend, key, public};
 use super::program::{Dice, Program};
-use crate::chain::{Certificate, Extra, LeafKey, Restrictions, TrustLists, Usage, chain_of, leaf, root_certificate};
+use crate::chain::{Usage, chain_of, root_certificate};
 use crate::engine::{
-    Action, ActionId, Change, Counters, Failure, Input, KeyringChange, NodeEngine, NodeSetup, Outcome, OwnKey, Record,
-    Settings, SignJob, Start,
+    Action, ActionId, Change, Counters, Failure, Input, NodeEngine, Outcome, Record, Settings, SignJob, Start,
 };
 use crate::exchange::request_leaf;
-use crate::keys::{KeyIndex, RatchetState, Scheme, SigningKey, SigningPublicKey};
-use crate::primitives::{secretbox, sha256};
+use crate::keys::{KeyIndex, Scheme};
 use crate::secret::Secret;
-use crate::store::OldKey;
 use crate::time::{Now, UnixTime};
-use crate::topic::{Naming, Root};
-use crate::wire::{Reader, read_all};
+use crate::topic::Root;
 
 /// A stream of records, honest ones and mutations of them, into a node: no panic, bounded memory, no secret taken that no
 /// authorised producer sent, none given to whoever may not have it, none used before it is durable.
@@ -78,58 +76,6 @@ impl Kind {
         };
         Self { legacy: flags & 2 != 0, hybrid: flags & 8 != 0, schemes }
     }
-}
-
-/// What is known without the engine's word.
-#[derive(Default)]
-struct Facts {
-    /// Requests of the node: root, record key, chain.
-    asked: Vec<(Root, Vec<u8>, Vec<u8>)>,
-    /// What was sealed for the node, and by whom.
-    sealed: BTreeSet<(Root, KeyIndex, [u8; 32], SigningPublicKey)>,
-    /// Who has asked the node, by `random0`.
-    requested: BTreeSet<(Vec<u8>, usize)>,
-    denied: BTreeSet<SigningPublicKey>,
-    require_pq: bool,
-    stranger_allowed: bool,
-    /// A mutation has put somebody else on the allowlist: who may what isn't known any more.
-    odd: bool,
-    /// The files.
-    old_keys: Vec<Durable>,
-    allow: Vec<Vec<u8>>,
-    deny: Vec<Vec<u8>>,
-    chain: usize,
-    ratchet: u64,
-    /// The chain that the node holds, and indices of earlier runs.
-    held: usize,
-    earlier: BTreeSet<KeyIndex>,
-    /// All that was ever durable.
-    ever: BTreeSet<(Root, KeyIndex, [u8; 32])>,
-    /// Every record that came by.
-    records: Vec<Passed>,
-}
-
-/// A producer secret in the config, and its birth.
-type Durable = (Root, KeyIndex, [u8; 32], UnixTime);
-
-/// A record that came by, and what it changes when it is read.
-#[derive(Clone)]
-struct Passed {
-    topic: String,
-    key: Option<Vec<u8>>,
-    value: Option<Vec<u8>>,
-    effect: Effect,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Effect {
-    Unknown,
-    /// An honest revocation of a key, by whoever may change lists.
-    Denies(usize),
-    /// Likewise by the key itself.
-    DeniesItself(usize),
-    /// The stranger's root may be on the allowlist from now on.
-    AllowsStranger,
 }
 
 impl World {
@@ -472,269 +418,14 @@ impl World {
     }
 }
 
-impl Facts {
-    fn setup(&self, settings: &Settings, kind: Kind) -> NodeSetup {
-        let (lists, _) = TrustLists::new(self.allow.iter().map(Vec::as_slice), self.deny.iter().map(Vec::as_slice));
-        let old = |(root, index, secret, birth): &Durable| OldKey {
-            root: root.clone(),
-            index: index.clone(),
-            secret: Secret::filled(|place| *place = *secret),
-            birth: *birth,
-        };
-        let mut keys = vec![OwnKey { slot: 0, public: key(8).public().clone(), chain: own_chain(self.chain) }];
-        if kind.hybrid {
-            keys.push(OwnKey { slot: 1, public: hybrid(3).public().clone(), chain: hybrid_chain(3) });
-        }
-        NodeSetup {
-            naming: Naming::default(),
-            settings: settings.clone(),
-            keys,
-            node: public(8).to_vec(),
-            lists,
-            schemes: kind.schemes.to_vec(),
-            legacy: kind.legacy,
-            old_keys: self.old_keys.iter().map(old).collect(),
-            can_produce: true,
-        }
-    }
-
-    /// What is in force after a start is what the files say.
-    fn restarted(&mut self) {
-        self.denied = self.deny.iter().filter_map(|entry| key_of(entry)).collect();
-        self.stranger_allowed =
-            self.allow.iter().filter_map(|entry| key_of(entry)).any(|allowed| allowed == *key(5).public());
-        self.held = self.chain;
-        self.earlier = self.old_keys.iter().map(|old| old.1.clone()).collect();
-    }
-
-    fn index(&self, program: &mut Program<'_>) -> KeyIndex {
-        let n = program.byte();
-        let own = self.old_keys.iter().rev().nth(usize::from(n % 8)).map(|old| old.1.clone());
-        match n {
-            0..0xc0 => KeyIndex::of_node(b"other", u64::from(n % 5)),
-            0xc0..0xe0 => KeyIndex::Short(u64::from(n)),
-            _ => own.unwrap_or(KeyIndex::Short(1)),
-        }
-    }
-
-    fn is_denied(&self, n: usize) -> bool {
-        self.denied.contains(key(n).public())
-    }
-
-    /// Whom the fleet's root (or the one that was allowed meanwhile) lets do this.
-    fn may(&self, who: &SigningPublicKey, root: &Root, producers: [usize; 2], both: bool) -> bool {
-        let is = |n: usize| who == key(n).public();
-        let ours = ["lab", "foo"].contains(&root.as_str()) && !self.is_denied(0);
-        let [one, of_foo] = producers;
-        let consumer = one == 2 && who == somebody(HYBRID);
-        let listed = ours && (is(one) || consumer || is(of_foo) && root.as_str() == "foo" || both && is(8));
-        self.odd || !self.denied.contains(who) && (listed || is(4) && self.stranger_allowed && !self.is_denied(5))
-    }
-
-    fn deny(&mut self, n: usize, waiting: &VecDeque<(ActionId, Action)>) {
-        let certificate = root_certificate(key(n).public());
-        let saved = |(_, action): &(ActionId, Action)| matches!(action, Action::Save(Change::Deny(saved)) if *saved == certificate);
-        assert!(self.is_denied(n) || waiting.iter().any(saved), "an honest revocation of key {n} is in force at once");
-        self.denied.insert(key(n).public().clone());
-    }
-
-    fn check_install(&self, change: &KeyringChange) {
-        match change {
-            KeyringChange::Learn { root, index, secret, signer, scheme } => {
-                assert!(scheme.is_post_quantum() || !self.require_pq, "a classical exchange in spite of policy");
-                let secret = *secret.expose();
-                assert!(self.may(signer, root, [1, 3], true), "{signer} must not give keys of {root}");
-                let own = signer == key(8).public() && self.ever.contains(&(root.clone(), index.clone(), secret));
-                let sealed = self.sealed.contains(&(root.clone(), index.clone(), secret, signer.clone()));
-                assert!(own || sealed, "a secret of {root} that nobody sent");
-            }
-            KeyringChange::Produce { root, index, secret } => {
-                let durable = |old: &Durable| old.0 == *root && old.1 == *index && old.2 == *secret.expose();
-                assert!(self.old_keys.iter().any(durable), "used before it is durable");
-            }
-            _ => {}
-        }
-    }
-
-    /// A reply is signed only for whoever may ask, and holds nothing but durable secrets of its root.
-    fn check_sign(&self, message: &[u8]) {
-        let Some(random0) = answered_random(message) else { return };
-        let leaf = Certificate::decode(message).expect("what we sign can be read");
-        let topics = leaf.restrictions().topics().unwrap_or_default();
-        let [topic] = topics else { return assert_eq!(topics.len(), 1) };
-        let root = Root::new(&String::from_utf8_lossy(topic));
-        let classical = leaf.key().exchange_keys().iter().any(|key| matches!(key, crate::keys::ExchangeKey::Bare(_)));
-        assert!(!classical || !self.require_pq, "a classical reply in spite of policy");
-        let from = |n: usize| self.requested.contains(&(random0.clone(), n)) || n == 8 && self.has_asked(&random0);
-        let askers: Vec<_> = (0..=HYBRID).filter(|n| from(*n) && self.may(somebody(*n), &root, [2, 2], true)).collect();
-        assert!(!askers.is_empty(), "a reply about {root} for nobody who may have it");
-        for asker in askers {
-            for (index, secret) in opened(&leaf, &root, asker as u8).unwrap_or_default() {
-                assert!(
-                    self.ever.contains(&(root.clone(), index, secret)),
-                    "a secret that isn't of {root}, or not durable"
-                );
-            }
-        }
-    }
-
-    fn has_asked(&self, random0: &[u8]) -> bool {
-        self.asked.iter().any(|(.., chain)| leaf_of(chain).is_some_and(|leaf| leaf.extra_bytes(0) == Some(random0)))
-    }
-
-    fn check_chain(&mut self, slot: usize, chain: &[u8]) {
-        assert_eq!(slot, 0);
-        let found = (0..4).find(|n| own_chain(*n) == chain).expect("a chain that nobody made");
-        assert!(found > self.held, "an earlier chain has replaced a later one");
-        self.held = found;
-    }
-
-    fn saved(&mut self, change: Change, wall: UnixTime) -> Outcome {
-        match change {
-            Change::OldKeys(list) => {
-                // what was swept meanwhile isn't known any more, nor what is too old
-                self.earlier.retain(|index| list.iter().any(|old| old.index == *index));
-                for old in &list {
-                    let known = self.old_keys.iter().any(|(root, index, ..)| *root == old.root && *index == old.index);
-                    let same = |known: &&Durable| known.1 == old.index && wall.since(known.3) <= KEPT;
-                    let earlier = self.old_keys.iter().any(|known| same(&known)) && self.earlier.contains(&old.index);
-                    assert!(known || !earlier, "a key index of an earlier run is used again");
-                    self.ever.insert((old.root.clone(), old.index.clone(), *old.secret.expose()));
-                }
-                let flat = |old: OldKey| (old.root, old.index, *old.secret.expose(), old.birth);
-                self.old_keys = list.into_iter().map(flat).collect();
-            }
-            Change::Chain { chain, .. } => {
-                self.chain = (0..4).find(|n| own_chain(*n) == chain).unwrap_or(self.chain);
-            }
-            Change::Allow(certificate) => self.allow.push(certificate),
-            Change::Deny(certificate) => self.deny.push(certificate),
-        }
-        Outcome::Done
-    }
-
-    fn derive(&self, roots: Vec<Root>) -> Vec<(Root, Secret<32>)> {
-        let state = RatchetState::new(
-            self.ratchet,
-            Secret::filled(|place| *place = sha256::hash(&[&self.ratchet.to_be_bytes()])),
-        );
-        roots.into_iter().map(|root| (root.clone(), state.root_secret(&root))).collect()
-    }
-}
-
-fn key_of(certificate: &[u8]) -> Option<SigningPublicKey> {
-    Certificate::decode(certificate).ok()?.key().signing_key()
-}
-
 fn root(program: &mut Program<'_>) -> Root {
     Root::new(program.choice(&["lab", "lab", "foo", "bar"]))
-}
-
-/// The chain of everybody: 1 and 3 may produce, 2 consume, 6 change lists; 4 has another root, which is 5.
-fn peer_chain(n: usize) -> Vec<u8> {
-    static CHAINS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| (0..9).map(new_peer_chain).collect());
-    CHAINS.get(n).cloned().unwrap_or_default()
-}
-
-fn new_peer_chain(n: usize) -> Vec<u8> {
-    match n {
-        1 => node_chain(1, &[Usage::Encrypt], &["lab", "foo"]),
-        2 => node_chain(2, &[Usage::EncryptRequest, Usage::EncryptSubscribe], &["lab", "foo"]),
-        3 => node_chain(3, &[Usage::Encrypt], &["foo"]),
-        4 => signed_chain(5, 4, &Usage::ALL, &["^.*$"], UnixTime::ZERO),
-        6 => node_chain(6, &[Usage::Allowlist, Usage::Denylist], &[]),
-        8 => own_chain(0),
-        _ => signed_chain(n, n, &Usage::ALL, &["^.*$"], UnixTime::ZERO),
-    }
-}
-
-/// The node's chains, each ending later than the one before; the last one never.
-fn own_chain(n: usize) -> Vec<u8> {
-    static CHAINS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
-        let usages = [Usage::Encrypt, Usage::EncryptRequest, Usage::EncryptSubscribe];
-        let ends = [time(1_000_000), time(2_000_000), time(3_000_000), UnixTime::ZERO];
-        ends.iter().map(|end| signed_chain(0, 8, &usages, &["lab", "foo"], *end)).collect()
-    });
-    CHAINS.get(n).cloned().unwrap_or_default()
-}
-
-/// A consumer with a key of type 4, beside the nine that have one of type 1.
-const HYBRID: usize = 9;
-
-fn somebody(n: usize) -> &'static SigningPublicKey {
-    if n == HYBRID { hybrid(1).public() } else { key(n).public() }
-}
-
-/// Chains for keys of type 4: that of the consumer, and that of the node.
-fn hybrid_chain(n: usize) -> Vec<u8> {
-    let usages = [Usage::Encrypt, Usage::EncryptRequest, Usage::EncryptSubscribe];
-    let usages = if n == 3 { &usages[..] } else { usages.get(1..).unwrap_or_default() };
-    let limits = Restrictions::none().with_topics(["lab", "foo"]).with_usages(usages.iter().copied()).with_pathlen(1);
-    let leaf_key = LeafKey::Signing(hybrid(n).public().clone());
-    extend(b"\x90", key(0), &leaf(UnixTime::ZERO, &limits, &leaf_key, &[]))
-}
-
-/// What the node signs with its key of type 4 is read by nobody here, so the half that takes long is left out.
-fn half_signed(message: &[u8]) -> Vec<u8> {
-    let classical = SigningKey::from_ed25519_seed(&[4; 32]).sign(message);
-    [&[0; 17_088][..], &classical].concat()
-}
-
-/// A request: root, `random0`, chain.
-type Requested = (Root, [u8; 32], Vec<u8>);
-
-/// Requests by the consumer with a key of type 4.
-static HYBRID_REQUESTS: LazyLock<Vec<Requested>> = LazyLock::new(|| {
-    let schemes = [Scheme::X25519, Scheme::X25519Sntrup761, Scheme::X25519MlKem1024];
-    let cases = schemes.iter().flat_map(|scheme| ["lab", "foo"].map(|root| (*scheme, Root::new(root))));
-    let request = |(n, (scheme, root)): (u8, (Scheme, Root))| {
-        let (random0, mine) = ([n; 32], ephemeral(scheme, HYBRID as u8));
-        let body = request_leaf(time(50_000), &root, &[mine.offer()], &random0, false).expect("not the oldest form");
-        (root, random0, with(&hybrid_chain(1), hybrid(1).sign(&body)))
-    };
-    (0..).zip(cases).map(request).collect()
-});
-
-fn list_leaf(usage: Usage, target: usize, pathlen: Option<i64>) -> Vec<u8> {
-    let certificate = root_certificate(key(target).public());
-    let limits = Restrictions::none().with_usages([usage]);
-    let limits = pathlen.map_or(limits.clone(), |length| limits.with_pathlen(length));
-    leaf(UnixTime::ZERO, &limits, &LeafKey::Signing(key(target).public().clone()), &[Extra::Bytes(&certificate)])
-}
-
-/// Well-formed pairs at the start of what was sealed: more than these can't be learned.
-fn sealed_pairs(inside: &[u8]) -> Vec<(KeyIndex, [u8; 32])> {
-    let mut reader = Reader::new(inside, "pairs");
-    let (mut pairs, count) = (Vec::new(), reader.array().unwrap_or(0) / 2);
-    for _ in 0..count {
-        let (Ok(index), Ok(secret)) = (reader.raw(), reader.raw()) else { break };
-        let index = KeyIndex::decode(&mut Reader::new(index, "index"));
-        let secret = Reader::new(secret, "secret").bytes().ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-        pairs.extend(index.ok().zip(secret));
-    }
-    pairs
-}
-
-/// What is in a reply, for the asker whose ephemeral key is `n`.
-fn opened(leaf: &Certificate, root: &Root, n: u8) -> Option<Vec<(KeyIndex, [u8; 32])>> {
-    let half = leaf.key().exchange_keys().into_iter().next()?.into_answer()?;
-    let shared = ephemeral(half.scheme(), n).complete(&half).ok()?;
-    let randoms = leaf.extra_list(0)?;
-    let [random0, random1] = randoms[..] else { return None };
-    let secret = sha256::secret_hash(&[root.as_str().as_bytes(), random0, random1, shared.expose()]);
-    let (nonce, sealed) = leaf.extra_bytes(1)?.split_first_chunk::<24>()?;
-    let inside = secretbox::open(secret.expose(), nonce, sealed)?;
-    read_all(&inside, "pairs", |reader| reader.raw().map(|_| ())).expect("one value is sealed");
-    Some(sealed_pairs(&inside))
 }
 
 const FOLLOWED: [&str; 8] =
     ["lab.keys", "lab.reqs", "foo.keys", "foo.reqs", "chains", "allowlist", "denylist", "lab.subs"];
 
 const MAX_STEPS: usize = 64;
-
-/// How long producer secrets are kept.
-const KEPT: Duration = Duration::from_secs(604_800);
 
 /// What a node may hold, written out, after any number of wants.
 const MOST_BYTES: usize = 3_000_000;

@@ -11,6 +11,9 @@
 )]
 #![allow(clippy::cast_possible_truncation, reason = "numbers are small")]
 
+mod promises;
+mod topic;
+
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,13 +21,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use uuid::Uuid;
 
+use topic::{TOO_LARGE, Topic};
+
 use super::{Action, Event, Outgoing, Places, Refusal, Returned, Rules, State};
 use crate::kafka::cluster::Lane;
 use crate::kafka::error::{Error, ErrorKind};
 use crate::kafka::produce::batch::Body;
 use crate::kafka::produce::report::{Ack, Delivery, Report};
 use crate::kafka::produce::{Partitioner, ProducerRecord};
-use crate::kafka::record::{Compression, read_batches};
+use crate::kafka::record::Compression;
 
 /// Runs a program, heals the cluster, and looks at what is in the logs and in the reports.
 pub(in crate::kafka) fn run(program: &[u8]) {
@@ -65,27 +70,6 @@ struct World {
 }
 
 type Way = (i32, Lane);
-
-struct Topic {
-    name: Arc<str>,
-    id: Uuid,
-    exists: bool,
-    leaders: Vec<i32>,
-    logs: HashMap<(Uuid, i32), Log>,
-}
-
-#[derive(Default)]
-struct Log {
-    records: Vec<u64>,
-    producers: HashMap<i64, Producer>,
-}
-
-#[derive(Default)]
-struct Producer {
-    epoch: i16,
-    /// (first, last, offset) of the last five batches.
-    batches: VecDeque<(i32, i32, i64)>,
-}
 
 struct Request {
     number: u64,
@@ -373,26 +357,9 @@ impl World {
         if !parcel.goes {
             return Ok(Ack::default());
         }
-        let no = |code| Err(Error::from_code(code, "can't write"));
-        let topic = &mut self.topics[parcel.topic];
-        if !topic.exists || topic.id != parcel.topic_id {
-            return no(100);
-        }
-        if topic.leaders.get(parcel.partition as usize) != Some(&broker) {
-            return no(6);
-        }
-        let batch = read_batches(&parcel.bytes).next().unwrap().unwrap();
-        match error {
-            Some(TOO_LARGE) if batch.count == 1 => {}
-            Some(code) if !APPENDED.contains(&code) => return no(code),
-            _ => {}
-        }
-        let log = topic.logs.entry((topic.id, parcel.partition)).or_default();
-        let result = log.append(&batch);
-        match error {
-            Some(code) if APPENDED.contains(&code) && result.is_ok() => no(code),
-            _ => result.or_else(no),
-        }
+        let appended =
+            self.topics[parcel.topic].append(broker, parcel.topic_id, parcel.partition, &parcel.bytes, error);
+        appended.map_err(|code| Error::from_code(code, "can't write"))
     }
 
     fn elapse(&mut self, time: Duration) {
@@ -441,23 +408,6 @@ impl World {
         }
     }
 
-    /// What holds at any time.
-    fn look(&self) {
-        for (slot, partition) in self.state.partitions.iter().enumerate() {
-            assert!(partition.out.len() <= 5, "batches out");
-            let all: Vec<_> = partition.out.iter().chain(&partition.queue).map(|batch| batch.place).collect();
-            let distinct: HashSet<_> = all.iter().collect();
-            assert_eq!(distinct.len(), all.len(), "slot {slot}");
-            assert!(partition.queue.iter().is_sorted_by_key(|batch| batch.place));
-            assert!(partition.out.iter().is_sorted_by_key(|batch| batch.place));
-            let unstamped = partition.queue.iter().position(|batch| batch.stamp.is_none());
-            let stamped = partition.queue.iter().rposition(|batch| batch.stamp.is_some());
-            assert!(unstamped.is_none_or(|unstamped| stamped.is_none_or(|stamped| stamped < unstamped)));
-            assert_eq!(partition.busy, self.state.busy.contains(&slot), "slot {slot}");
-        }
-        assert!(self.freed <= self.charged);
-    }
-
     /// From now on everything works.
     fn heal(&mut self) {
         self.topics.iter_mut().for_each(|topic| topic.exists = true);
@@ -489,76 +439,6 @@ impl World {
             }
         }
     }
-
-    /// What must be in the logs.
-    fn judge(&self) {
-        assert_eq!(self.freed, self.charged, "all memory is given back");
-        for topic in &self.topics {
-            for ((id, partition), log) in &topic.logs {
-                // What isn't idempotent may arrive after it was given up, but once.
-                let distinct: HashSet<_> = log.records.iter().collect();
-                let ordered = log.records.is_sorted() || !self.rules.idempotent;
-                assert!(
-                    ordered && distinct.len() == log.records.len() || self.fenced,
-                    "{}/{id}/{partition}: {:?}",
-                    topic.name,
-                    log.records
-                );
-            }
-        }
-        for sent in &self.sent {
-            let found = |log: &Log| log.records.contains(&sent.id);
-            let in_log = self.topics[sent.topic].logs.values().any(found);
-            match sent.delivery.now().expect("every record is reported") {
-                Ok(delivered) => {
-                    let is_there = |((_, partition), log): (&(Uuid, i32), &Log)| {
-                        let at = delivered.offset.and_then(|at| log.records.get(at as usize));
-                        *partition == delivered.partition && at.is_none_or(|at| *at == sent.id)
-                    };
-                    assert!(in_log && self.topics[sent.topic].logs.iter().any(is_there), "record {}", sent.id);
-                }
-                Err(error) => {
-                    assert!(!in_log || error.may_have_arrived(), "record {} arrived: {error}", sent.id);
-                }
-            }
-        }
-    }
-}
-
-impl Log {
-    fn append(&mut self, batch: &crate::kafka::record::Batch) -> Result<Ack, i16> {
-        let next = self.records.len() as i64;
-        let ack = |offset| Ok(Ack { base_offset: Some(offset), append_time_ms: None });
-        let (first, last) = (batch.base_sequence, batch.base_sequence.wrapping_add(batch.count - 1));
-        if batch.producer_id >= 0 {
-            let producer = self.producers.get(&batch.producer_id);
-            if let Some(producer) = producer {
-                let known = producer.batches.iter().find(|(one, end, _)| (*one, *end) == (first, last));
-                match known {
-                    _ if batch.producer_epoch < producer.epoch => return Err(47),
-                    Some((_, _, offset)) if batch.producer_epoch == producer.epoch => return ack(*offset),
-                    _ if batch.producer_epoch > producer.epoch && first != 0 => return Err(45),
-                    _ if batch.producer_epoch > producer.epoch => {}
-                    _ if producer.batches.back().is_some_and(|(_, last, _)| last + 1 != first) => return Err(45),
-                    _ => {}
-                }
-            }
-            let producer = self.producers.entry(batch.producer_id).or_default();
-            if batch.producer_epoch > producer.epoch {
-                producer.batches.clear();
-            }
-            producer.epoch = batch.producer_epoch;
-            producer.batches.push_back((first, last, next));
-            if producer.batches.len() > 5 {
-                producer.batches.pop_front();
-            }
-        }
-        for record in batch.records(1 << 20).unwrap() {
-            let value = record.unwrap().value.unwrap();
-            self.records.push(u64::from_be_bytes(value[..8].try_into().unwrap()));
-        }
-        ack(next)
-    }
 }
 
 impl Parcel {
@@ -585,9 +465,6 @@ fn way(byte: u8) -> Way {
 }
 
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// Errors after which the batch is in the log: REQUEST_TIMED_OUT, NOT_ENOUGH_REPLICAS_AFTER_APPEND.
-const APPENDED: [i16; 2] = [7, 20];
-const TOO_LARGE: i16 = 10;
 /// What brokers say now and then; also CORRUPT_MESSAGE, NOT_LEADER, NOT_ENOUGH_REPLICAS, TOPIC_AUTHORIZATION_FAILED,
 /// KAFKA_STORAGE_ERROR and INVALID_RECORD.
 const ERRORS: [i16; 9] = [2, 6, 7, TOO_LARGE, 19, 20, 29, 56, 87];

@@ -198,3 +198,20 @@ proptest! {
         }
     }
 }
+
+/// As librdkafka and the C library's streams write them: the frame doesn't say how much it holds.
+#[test]
+fn zstd_that_is_much_smaller_and_says_no_size_is_read() {
+    let frame = hex::decode(concat!(
+        "28b52ffd0058cd04006404ce0200000001c00273717565657a656400ce020000",
+        "020406080a0c0e10121416181a1c1e20222426282a2c2e30323436383a3c3e40",
+        "424446484a4c4e50525456585a5c5e60623224f095392b21295d8995a4742556",
+        "92d29558494aafc44a52ba122b49e94aac24a52bb152295d8995a474255692d2",
+        "9558494a57ca4a52ba122b49e94aac24a52bb192945e8995a47425c34aac0455",
+        "26c1",
+    ))
+    .unwrap();
+    assert_eq!(zstd::decompress(&frame, 8450).unwrap().len(), 8450);
+    assert_eq!(zstd::decompress(&frame, 1 << 20).unwrap().len(), 8450);
+    assert_eq!(zstd::decompress(&frame, 8449), Err(Failure::TooLarge));
+}

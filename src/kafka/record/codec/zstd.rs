@@ -3,7 +3,7 @@
 
 use std::panic::catch_unwind;
 
-use zrip::{DecompressError, FrameDecoder};
+use zrip::FrameDecoder;
 
 use super::{Failure, read_all};
 
@@ -24,10 +24,8 @@ pub(super) fn decompress(bytes: &[u8], limit: usize) -> Result<Vec<u8>, Failure>
 /// At once is faster, but takes the room that a frame claims: no more than records usually need. Else block by block.
 fn frames(bytes: &[u8], limit: usize) -> Result<Vec<u8>, Failure> {
     let usual = bytes.len().saturating_mul(USUAL_RATIO).min(limit);
-    match zrip::decompress_with_limit(bytes, usual) {
-        Err(DecompressError::OutputTooSmall) => read_all(FrameDecoder::new(bytes), usual, limit),
-        result => result.map_err(Failure::malformed),
-    }
+    // A frame that doesn't say how much it holds is corrupt to it where there's too little room, so the other one judges.
+    zrip::decompress_with_limit(bytes, usual).or_else(|_| read_all(FrameDecoder::new(bytes), usual, limit))
 }
 
 /// The C library's.

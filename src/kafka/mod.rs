@@ -16,6 +16,7 @@ mod config;
 mod consumer;
 mod error;
 mod fetch;
+mod frame;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzz;

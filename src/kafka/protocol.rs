@@ -10,12 +10,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes};
 use kafka_protocol::messages::{ApiKey, ApiVersionsResponse, RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::buf::ByteBuf;
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Message, Request, StrBytes};
 
 use super::error::{Error, ErrorKind};
+use super::frame::{Draft, Frame};
 
 /// Which versions of which API a broker speaks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,12 +36,12 @@ impl Versions {
     /// The highest version that both sides speak.
     pub(in crate::kafka) fn pick<R: Request>(&self) -> Result<i16, Error> {
         let (our_min, our_max) = ours::<R>();
-        let name = name::<R>();
         let Some(&(min, max)) = self.0.get(&R::KEY) else {
-            return Err(Error::new(ErrorKind::Unsupported, format!("the broker has no {name}")).unsent());
+            return Err(Error::new(ErrorKind::Unsupported, format!("the broker has no {}", name::<R>())).unsent());
         };
         let version = our_max.min(max);
         if version < our_min.max(min) {
+            let name = name::<R>();
             let what = format!("the broker speaks {name} {min} to {max}, and we speak {our_min} to {our_max}");
             return Err(Error::new(ErrorKind::Unsupported, what).unsent());
         }
@@ -48,27 +49,42 @@ impl Versions {
     }
 }
 
+/// What follows a request's header.
+pub(in crate::kafka) trait Body {
+    type Request: Request;
+
+    fn write(&self, version: i16, draft: &mut Draft) -> Result<(), Error>;
+}
+
+impl<R: Request> Body for R {
+    type Request = Self;
+
+    fn write(&self, version: i16, draft: &mut Draft) -> Result<(), Error> {
+        let bad = |error| unsendable::<R>(version, error);
+        draft.text.reserve(self.compute_size(version).map_err(bad)?);
+        self.encode(&mut draft.text, version).map_err(bad)
+    }
+}
+
 /// A request as it goes over the wire, its length first.
-pub(in crate::kafka) fn encode<R: Request>(
-    request: &R,
+pub(in crate::kafka) fn encode<B: Body>(
+    body: &B,
     version: i16,
     correlation: i32,
-    client_id: &str,
-) -> Result<Bytes, Error> {
-    let bad = |error| unsendable::<R>(version, error);
+    client_id: &StrBytes,
+) -> Result<Frame, Error> {
     let header = RequestHeader::default()
-        .with_request_api_key(R::KEY)
+        .with_request_api_key(<B::Request as Request>::KEY)
         .with_request_api_version(version)
         .with_correlation_id(correlation)
-        .with_client_id(Some(StrBytes::from_string(client_id.to_owned())));
-    let header_version = R::header_version(version);
-    let size = header.compute_size(header_version).map_err(bad)? + request.compute_size(version).map_err(bad)?;
-    let length = i32::try_from(size).map_err(|_| too_large(size))?;
-    let mut frame = BytesMut::with_capacity(size.saturating_add(4));
-    frame.put_i32(length);
-    header.encode(&mut frame, header_version).map_err(bad)?;
-    request.encode(&mut frame, version).map_err(bad)?;
-    Ok(frame.freeze())
+        .with_client_id(Some(client_id.clone()));
+    let mut draft = Draft::default();
+    draft.text.reserve(SMALL);
+    draft.text.put_i32(0);
+    let written = header.encode(&mut draft.text, B::Request::header_version(version));
+    written.map_err(|error| unsendable::<B::Request>(version, error))?;
+    body.write(version, &mut draft)?;
+    draft.finish(|size| i32::try_from(size - 4).map(i32::to_be_bytes).map_err(|_| too_large(size)))
 }
 
 /// The response in a frame, whose length is cut off.
@@ -186,6 +202,8 @@ impl ByteBuf for Guard {
     }
 }
 
+/// Room for requests that are small.
+const SMALL: usize = 512;
 /// Lengths and counts are sent plus one, and the number of a tag needn't have as many bytes after it.
 const SLACK: u64 = 64;
 /// The biggest number in a response without varints that isn't held to be a count: milliseconds to wait, for an hour.
@@ -193,6 +211,7 @@ const MOST_PLAIN: usize = 3_600_000;
 
 #[cfg(test)]
 mod tests {
+    use bytes::BytesMut;
     use kafka_protocol::messages::api_versions_response::ApiVersion;
     use kafka_protocol::messages::metadata_response::MetadataResponseBroker;
     use kafka_protocol::messages::{
@@ -236,10 +255,12 @@ mod tests {
 
     #[test]
     fn a_request_says_its_length_api_version_and_number() {
-        let frame = encode(&MetadataRequest::default(), 12, 7, "me").unwrap();
+        let me = StrBytes::from_static_str("me");
+        let mut frame = encode(&MetadataRequest::default(), 12, 7, &me).unwrap();
+        let frame = frame.copy_to_bytes(frame.remaining());
         assert_eq!(i32::from_be_bytes(*frame.first_chunk().unwrap()) as usize, frame.len() - 4);
         assert_eq!(&frame[4..16], [0, 3, 0, 12, 0, 0, 0, 7, 0, 2, b'm', b'e']);
-        let error = encode(&MetadataRequest::default(), 99, 7, "me").unwrap_err();
+        let error = encode(&MetadataRequest::default(), 99, 7, &me).unwrap_err();
         assert!(error.to_string().starts_with("Metadata 99 can't be sent"), "{error}");
     }
 

@@ -39,6 +39,9 @@ impl Link {
     /// The connection, within the deadline. Fails when dialling fails while we wait, and at once when there is no use
     /// in trying.
     pub(in crate::kafka) async fn connection(self: &Arc<Self>, deadline: Instant) -> Result<Connection, Error> {
+        if let Some(open) = self.open() {
+            return Ok(open);
+        }
         let seen = self.life().failures();
         let mut changed = self.changed.subscribe();
         loop {

@@ -181,14 +181,18 @@ impl Client {
 
     /// The way for one request to who is meant; where that may be several, to the first that can be reached.
     pub(in crate::kafka) async fn way(&self, to: Target, lane: Lane, deadline: Instant) -> Result<Way, Error> {
-        let candidates = self.candidates(to, deadline).await?;
-        let ways = candidates.into_iter().map(|peer| async move {
+        let way = async |peer: Arc<Peer>| {
             if self.0.closed.load(Ordering::Relaxed) {
                 return Err(Error::new(ErrorKind::Closed, "the Kafka client was closed"));
             }
             peer.way(lane, deadline).await.map_err(|error| advertised(to, error))
-        });
-        race(ways, HEAD_START).await.map_err(|failed| {
+        };
+        let known = if let Target::Broker(id) = to { self.0.peers.broker(id) } else { None };
+        if let Some(peer) = known {
+            return way(peer).await.map_err(Error::unsent);
+        }
+        let candidates = self.candidates(to, deadline).await?;
+        race(candidates.into_iter().map(way), HEAD_START).await.map_err(|failed| {
             let most = failed.into_iter().min_by_key(says_little);
             most.unwrap_or_else(|| Error::new(ErrorKind::Unreachable, "no broker is known")).unsent()
         })

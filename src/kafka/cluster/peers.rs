@@ -15,6 +15,7 @@ use super::throttle::Throttled;
 use crate::kafka::error::{Error, ErrorKind};
 use crate::kafka::net::connection::Connection;
 use crate::kafka::net::dial::Dialer;
+use crate::kafka::protocol::Body;
 
 /// A broker.
 pub(in crate::kafka) struct Peer {
@@ -61,16 +62,15 @@ impl Way {
     }
 
     /// Sends the request and waits for its answer, that the broker may hold back for `hold`.
-    pub(in crate::kafka) async fn ask<R>(
+    pub(in crate::kafka) async fn ask<B>(
         &self,
-        request: &R,
+        request: &B,
         version: i16,
         hold: Duration,
         deadline: Instant,
-    ) -> Result<R::Response, Error>
+    ) -> Result<<B::Request as Request>::Response, Error>
     where
-        R: Request,
-        R::Response: Throttled,
+        B: Body<Request: Request<Response: Throttled>>,
     {
         let response = self.connection.request(request, version, hold, deadline).await?;
         if let Some(time) = response.quiet() {
@@ -80,9 +80,9 @@ impl Way {
     }
 
     /// Sends a request that the broker doesn't answer: returns when it is written.
-    pub(in crate::kafka) async fn post<R: Request>(
+    pub(in crate::kafka) async fn post<B: Body>(
         &self,
-        request: &R,
+        request: &B,
         version: i16,
         deadline: Instant,
     ) -> Result<(), Error> {

@@ -13,8 +13,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes};
-use kafka_protocol::protocol::Request;
+use kafka_protocol::protocol::{Request, StrBytes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
@@ -25,7 +26,7 @@ use super::raw::{self, Raw};
 use super::stream::BoxStream;
 use super::writer::{Outgoing, Reply, Writer};
 use crate::kafka::error::{Error, ErrorKind};
-use crate::kafka::protocol::{self, Versions};
+use crate::kafka::protocol::{self, Body, Versions};
 
 /// A connection. Clones share it; it is closed when the last one is dropped.
 #[derive(Clone)]
@@ -63,7 +64,7 @@ impl Connection {
         let (read, write) = tokio::io::split(stream);
         let shared = Arc::new(Shared {
             versions,
-            client_id: client_id.to_owned(),
+            client_id: StrBytes::from_string(client_id.to_owned()),
             suspicion,
             correlation: AtomicI32::new(FIRST_CORRELATION),
             inflight: Mutex::new(InFlight::new(now.into_std(), limits.patience, limits.idle)),
@@ -118,30 +119,30 @@ impl Connection {
     }
 
     /// Sends one request and waits for its answer. The broker may hold it back for `hold`.
-    pub(in crate::kafka) async fn request<R: Request>(
+    pub(in crate::kafka) async fn request<B: Body>(
         &self,
-        request: &R,
+        request: &B,
         version: i16,
         hold: Duration,
         deadline: Instant,
-    ) -> Result<R::Response, Error> {
+    ) -> Result<<B::Request as Request>::Response, Error> {
         let answer = self.pass(request, version, Some(hold), deadline).await?;
-        protocol::decode::<R>(answer, version)
+        protocol::decode::<B::Request>(answer, version)
     }
 
     /// Sends one request that the broker doesn't answer, and returns when it is written.
-    pub(in crate::kafka) async fn post<R: Request>(
+    pub(in crate::kafka) async fn post<B: Body>(
         &self,
-        request: &R,
+        request: &B,
         version: i16,
         deadline: Instant,
     ) -> Result<(), Error> {
         self.pass(request, version, None, deadline).await.map(drop)
     }
 
-    async fn pass<R: Request>(
+    async fn pass<B: Body>(
         &self,
-        request: &R,
+        request: &B,
         version: i16,
         hold: Option<Duration>,
         deadline: Instant,
@@ -150,16 +151,15 @@ impl Connection {
         let frame = protocol::encode(request, version, correlation, &self.shared().client_id)?;
         let (reply, answer) = oneshot::channel();
         let outgoing = Outgoing { frame, correlation, hold, reply };
-        match timeout_at(deadline, self.0.requests.send(outgoing)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return Err(gone()),
-            Err(_) => return Err(late::<R>().unsent()),
+        if let Err(TrySendError::Full(outgoing)) = self.0.requests.try_send(outgoing) {
+            let queued = timeout_at(deadline, self.0.requests.send(outgoing)).await;
+            queued.map_err(|_| late::<B::Request>().unsent())?.map_err(|_| gone())?;
         }
         self.shared().write();
         match timeout_at(deadline, answer).await {
             Ok(Ok(frame)) => frame,
             Ok(Err(_)) => Err(gone()),
-            Err(_) => Err(late::<R>()),
+            Err(_) => Err(late::<B::Request>()),
         }
     }
 
@@ -177,7 +177,7 @@ impl fmt::Debug for Connection {
 /// What callers and the connection's task share.
 pub(super) struct Shared {
     versions: Versions,
-    client_id: String,
+    client_id: StrBytes,
     suspicion: &'static str,
     correlation: AtomicI32,
     inflight: Mutex<InFlight<Reply>>,
@@ -305,6 +305,9 @@ fn hand_out(frame: Bytes, shared: &Shared) -> Result<(), Error> {
     shared.answered.store(true, Ordering::Relaxed);
     // Who asked may have given up.
     let _late = pending.reply.send(Ok(frame));
+    if shared.ending.load(Ordering::Relaxed) {
+        shared.look.notify_one();
+    }
     Ok(())
 }
 
@@ -325,23 +328,17 @@ async fn send(shared: &Shared) -> Error {
 /// Waits until the connection should end by our own will.
 async fn watch(shared: &Shared) -> Error {
     let mut timer = pin!(sleep_until(Instant::now()));
-    let mut look = pin!(shared.look.notified());
-    poll_fn(|cx| {
-        while look.as_mut().poll(cx).is_ready() {
-            look.set(shared.look.notified());
+    loop {
+        match next(shared) {
+            Ok(at) if at != timer.deadline() => timer.as_mut().reset(at),
+            Ok(_) => {}
+            Err(why) => return why,
         }
-        loop {
-            match next(shared) {
-                Ok(at) if at != timer.deadline() => timer.as_mut().reset(at),
-                Ok(_) => {}
-                Err(why) => return Poll::Ready(why),
-            }
-            if timer.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
+        tokio::select! {
+            () = timer.as_mut() => {}
+            () = shared.look.notified() => {}
         }
-    })
-    .await
+    }
 }
 
 /// When to look again, or why to end.

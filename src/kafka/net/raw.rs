@@ -15,7 +15,7 @@ pub(in crate::kafka) struct Raw {
     pub(in crate::kafka) stream: BoxStream,
     pub(in crate::kafka) frames: Frames,
     pub(in crate::kafka) versions: Versions,
-    client_id: String,
+    client_id: StrBytes,
     correlation: i32,
     pub(in crate::kafka) suspicion: &'static str,
 }
@@ -28,7 +28,7 @@ impl Raw {
         most_frame_bytes: usize,
         suspicion: &'static str,
     ) -> Self {
-        let (frames, client_id) = (Frames::new(most_frame_bytes), client_id.to_owned());
+        let (frames, client_id) = (Frames::new(most_frame_bytes), StrBytes::from_string(client_id.to_owned()));
         Self { stream, frames, versions: Versions::default(), client_id, correlation: 0, suspicion }
     }
 
@@ -62,9 +62,9 @@ impl Raw {
 
     async fn exchange<R: Request>(&mut self, request: &R, version: i16) -> Result<bytes::Bytes, Error> {
         self.correlation += 1;
-        let frame = protocol::encode(request, version, self.correlation, &self.client_id)?;
+        let mut frame = protocol::encode(request, version, self.correlation, &self.client_id)?;
         let sent = async {
-            self.stream.write_all(&frame).await?;
+            self.stream.write_all_buf(&mut frame).await?;
             self.stream.flush().await
         };
         sent.await.map_err(|error| broken(&error, ErrorKind::Unreachable))?;

@@ -3,6 +3,7 @@
 //! Who sends a request writes it at once if the stream takes it; what it doesn't take is left to the connection's task,
 //! and then all that comes behind it too.
 
+use std::io::IoSlice;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -17,13 +18,14 @@ use super::inflight::Pending;
 use super::raw;
 use super::stream::BoxStream;
 use crate::kafka::error::{Error, ErrorKind};
+use crate::kafka::frame::Frame;
 
 /// How an answer gets to who asked.
 pub(super) type Reply = oneshot::Sender<Result<Bytes, Error>>;
 
 /// A request that is to be sent.
 pub(super) struct Outgoing {
-    pub(super) frame: Bytes,
+    pub(super) frame: Frame,
     pub(super) correlation: i32,
     /// How long the broker may hold the answer back; `None` when there will be none.
     pub(super) hold: Option<Duration>,
@@ -42,7 +44,7 @@ pub(super) struct Writer<S = BoxStream> {
 
 /// What is being written.
 struct Current {
-    rest: Bytes,
+    rest: Frame,
     /// Who waits for it to be written, if it won't be answered.
     posted: Option<Reply>,
 }
@@ -97,7 +99,7 @@ fn begin(Outgoing { frame, correlation, hold, reply }: Outgoing, shared: &Shared
     if reply.is_closed() {
         return None;
     }
-    let (sent, bytes) = (Instant::now().into_std(), frame.len());
+    let (sent, bytes) = (Instant::now().into_std(), frame.remaining());
     let posted = match hold {
         Some(hold) => {
             shared.sends(Pending { correlation, sent, hold, bytes, reply });
@@ -110,18 +112,24 @@ fn begin(Outgoing { frame, correlation, hold, reply }: Outgoing, shared: &Shared
 
 fn poll_write<S: AsyncWrite + Unpin>(
     stream: &mut S,
-    rest: &mut Bytes,
+    rest: &mut Frame,
     context: &mut Context<'_>,
     shared: &Shared,
 ) -> Poll<std::io::Result<()>> {
-    while !rest.is_empty() {
-        match ready!(Pin::new(&mut *stream).poll_write(context, rest))? {
+    while rest.has_remaining() {
+        let mut slices = [IoSlice::new(&[]); AT_ONCE];
+        let count = rest.chunks_vectored(&mut slices);
+        let parts = slices.get(..count).unwrap_or_default();
+        match ready!(Pin::new(&mut *stream).poll_write_vectored(context, parts))? {
             0 => return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into())),
             written => rest.advance(written),
         }
-        if !rest.is_empty() {
+        if rest.has_remaining() {
             shared.moved();
         }
     }
     Pin::new(stream).poll_flush(context)
 }
+
+/// Parts that are written at once.
+const AT_ONCE: usize = 16;

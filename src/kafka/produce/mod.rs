@@ -15,6 +15,7 @@ mod record;
 mod report;
 mod sender;
 mod state;
+mod wire;
 
 pub use config::{Acks, ProducerConfig};
 pub use partitioner::Partitioner;

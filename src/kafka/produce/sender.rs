@@ -1,6 +1,5 @@
 //! Does what the state machine says: one task for each producer.
 
-use std::collections::{BTreeMap, HashMap};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -9,20 +8,18 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_protocol::messages::produce_response::PartitionProduceResponse;
-use kafka_protocol::messages::{InitProducerIdRequest, ProduceRequest, ProduceResponse, TopicName};
-use kafka_protocol::protocol::StrBytes;
+use kafka_protocol::messages::{InitProducerIdRequest, ProduceRequest};
 use tokio::time::{Instant, Sleep, sleep_until};
 use uuid::Uuid;
 
 use crate::kafka::cluster::{Lane, Target, Throttled};
-use crate::kafka::error::{Error, ErrorKind};
+use crate::kafka::error::Error;
 
 use super::batch::{Body, unwritable};
 use super::producer::{Shared, closed};
 use super::report::Ack;
 use super::state::{Action, Event, Outgoing, Parcel, Places, Returned, what};
+use super::wire::{Answer, Batch, Produce};
 use super::{Acks, ProducerConfig};
 
 /// Runs until the producer is closed and all records are reported.
@@ -148,21 +145,26 @@ impl Sealed {
         };
         Self { named: (topic, topic_id, partition), bytes, returned: Returned { slot, place, body, result } }
     }
+
+    fn batch(&self) -> Option<Batch<'_>> {
+        let (topic, topic_id, partition) = &self.named;
+        Some(Batch { topic, topic_id: *topic_id, partition: *partition, bytes: self.bytes.as_ref()? })
+    }
 }
 
 async fn send(shared: Arc<Shared>, outgoing: Outgoing) -> Event {
     let Outgoing { request, broker, lane, parcels } = outgoing;
     let mut sealed: Vec<_> = parcels.into_iter().map(|parcel| Sealed::new(parcel, &shared.config)).collect();
-    let mut answer = exchange(&shared, broker, lane, &mut sealed).await;
+    let answer = exchange(&shared, broker, lane, &mut sealed).await;
     for Sealed { named: (topic, id, partition), returned, .. } in sealed.iter_mut().filter(|one| one.bytes.is_some()) {
         let what = || what(topic, *partition);
-        returned.result = match &mut answer {
-            Ok(Some(answer)) => read(answer.take(topic, *id, *partition), &what()),
+        returned.result = match &answer {
+            Ok(Some(answer)) => answer.of(topic, *id, *partition, what),
             Ok(None) => Ok(Ack::default()),
             Err(error) => Err(error.clone().at(&what())),
         };
     }
-    let quiet = answer.ok().flatten().map_or(Duration::ZERO, |answer| answer.quiet);
+    let quiet = answer.ok().flatten().and_then(|answer| answer.response.quiet()).unwrap_or_default();
     Event::Answered { request, quiet, parcels: sealed.into_iter().map(|one| one.returned).collect() }
 }
 
@@ -184,76 +186,14 @@ async fn exchange(shared: &Shared, broker: i32, lane: Lane, sealed: &mut [Sealed
     if sealed.iter().all(|one| one.bytes.is_none()) {
         return Ok(None);
     }
-    let request = request(version, config.acks.number(), hold, sealed);
+    let request = Produce::new(config.acks.number(), hold, sealed.iter().filter_map(Sealed::batch));
     match config.acks {
         Acks::None => way.post(&request, version, deadline).await.map(|()| None),
-        _ => Ok(Some(Answer::new(way.ask(&request, version, slack, deadline).await?, version))),
-    }
-}
-
-fn request(version: i16, acks: i16, hold: Duration, sealed: &[Sealed]) -> ProduceRequest {
-    let mut topics = BTreeMap::<(&str, Uuid), Vec<PartitionProduceData>>::new();
-    for Sealed { named: (topic, id, partition), bytes, .. } in sealed.iter().filter(|one| one.bytes.is_some()) {
-        let data = PartitionProduceData::default().with_index(*partition).with_records(bytes.clone());
-        topics.entry((topic, *id)).or_default().push(data);
-    }
-    let topics = topics.into_iter().map(|((topic, id), partitions)| {
-        let data = TopicProduceData::default().with_partition_data(partitions);
-        match version >= BY_ID {
-            true => data.with_topic_id(id),
-            false => data.with_name(TopicName(StrBytes::from_string(topic.to_string()))),
+        _ => {
+            let response = way.ask(&request, version, slack, deadline).await?;
+            Ok(Some(Answer { response, version }))
         }
-    });
-    ProduceRequest::default()
-        .with_acks(acks)
-        .with_timeout_ms(i32::try_from(hold.as_millis()).unwrap_or(i32::MAX))
-        .with_topic_data(topics.collect())
-}
-
-/// What a broker said of the batches of a request.
-struct Answer {
-    quiet: Duration,
-    /// Whether it names topics by id.
-    by_id: bool,
-    partitions: HashMap<(Key, i32), PartitionProduceResponse>,
-}
-
-/// How an answer names a topic.
-#[derive(PartialEq, Eq, Hash)]
-enum Key {
-    Name(String),
-    Id(Uuid),
-}
-
-impl Answer {
-    fn new(response: ProduceResponse, version: i16) -> Self {
-        let (quiet, by_id) = (response.quiet().unwrap_or_default(), version >= BY_ID);
-        let topics = response.responses.into_iter().flat_map(|topic| {
-            let (name, id) = (topic.name.to_string(), topic.topic_id);
-            let key = move || if by_id { Key::Id(id) } else { Key::Name(name.clone()) };
-            topic.partition_responses.into_iter().map(move |answer| ((key(), answer.index), answer))
-        });
-        Self { quiet, by_id, partitions: topics.collect() }
     }
-
-    fn take(&mut self, topic: &str, id: Uuid, partition: i32) -> Option<PartitionProduceResponse> {
-        let key = if self.by_id { Key::Id(id) } else { Key::Name(topic.to_owned()) };
-        self.partitions.remove(&(key, partition))
-    }
-}
-
-fn read(answer: Option<PartitionProduceResponse>, what: &str) -> Result<Ack, Error> {
-    let Some(answer) = answer else {
-        return Err(Error::new(ErrorKind::Corrupt, format!("{what}: the broker's answer leaves it out")));
-    };
-    if answer.error_code != 0 {
-        let first = answer.record_errors.iter().find_map(|record| record.batch_index_error_message.as_deref());
-        let text = answer.error_message.as_deref().or(first);
-        return Err(Error::from_code_and_text(answer.error_code, text, what));
-    }
-    let known = |number: &i64| *number >= 0;
-    let base_offset = Some(answer.base_offset).filter(known);
-    Ok(Ack { base_offset, append_time_ms: Some(answer.log_append_time_ms).filter(known) })
 }
 
 /// Whatever ends the sender, nobody waits for a report in vain.
@@ -270,8 +210,6 @@ impl Drop for Guard {
     }
 }
 
-/// From this version on, requests name topics by id.
-const BY_ID: i16 = 13;
 /// How long a broker waits for other replicas before it says so.
 const SOON: Duration = Duration::from_secs(3);
 /// When there is nothing to wait for.

@@ -9,6 +9,7 @@ mod tool;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Output, Stdio};
@@ -19,7 +20,7 @@ use kafkacrypto::client::partition_of;
 use kafkacrypto::kafka::{Client, Config, NewTopic, Partitioner};
 use serde_json::Value;
 use support::{Broker, Certificates, Cluster};
-use tool::{Place, ended, path, run, run_command, text, tool};
+use tool::{Place, Running, ended, path, run, run_command, text, tool};
 
 /// A broker that listens in good ways and in bad ones.
 struct Secured {
@@ -196,6 +197,37 @@ fn what_goes_wrong_with_a_broker_is_told() {
     ended(&list(&secured.at(5), &[]), 0);
     let lost = run(&["consume", "-Q", "-b", &secured.at(5), "-t", &format!("{topic}:0:0")], b"");
     refused(&lost, &["broker 1, at the address that it advertises", "127.0.0.2"]);
+    let place = Place::at(&secured.at(5));
+    let consumer = place.consumer();
+    let mut member = Running::start(&["consume", "-n", path(&consumer), "-G", "group", &topic, "-e"]);
+    let why = member.expect("taking part in the group failed");
+    assert!(why.contains("127.0.0.2"), "{why}");
+}
+
+/// Damaged on the broker's disk: a script sees by the exit code that not all was read.
+#[test]
+fn a_damaged_batch_is_passed_over_or_stops() {
+    let Some(secured) = Secured::get() else { return };
+    let place = Place::at(&secured.broker.bootstrap());
+    let (producer, consumer, topic) = (place.producer(), place.consumer(), place.topic());
+    let _first = place.produce(&producer, &[], b"1\n");
+    let log = secured.broker.log(&topic, 0);
+    let end = std::fs::metadata(&log).unwrap().len();
+    let _second = place.produce(&place.producer(), &[], b"2\n");
+    let file = std::fs::OpenOptions::new().write(true).open(&log).unwrap();
+    file.write_at(b"damaged", end - 20).unwrap();
+
+    let says = |output: &Output, shown: &str, said: &str| {
+        ended(output, 4);
+        assert!(text(&output.stdout) == shown && text(&output.stderr).contains(said), "{}", text(&output.stderr));
+    };
+    says(&place.consume(&consumer, &[]), "2\n", "1 passed over that could not be read");
+    says(&place.consume(&consumer, &["--corrupt", "stop"]), "", "--corrupt skip");
+    let group = support::fresh("group");
+    let member = ["consume", "-n", path(&consumer), "-G", &group, &topic, "-e", "-o", "beginning"];
+    says(&run(&member, b""), "", "go on behind it with --corrupt skip");
+    says(&run(&[&member[..], &["--corrupt", "skip"]].concat(), b""), "2\n", "1 passed over that could not be read");
+    ended(&run(&member, b""), 0);
 }
 
 /// Whoever answers, each command says the same.

@@ -207,9 +207,10 @@ fn a_broker_that_is_away_is_an_error_with_a_hint() {
         let said = text(&output.stderr);
         assert!(said.lines().last().unwrap().contains("check bootstrap_servers"), "{said}");
     };
-    let serving = place.producer();
+    let (serving, member) = (place.producer(), place.consumer());
     std::thread::scope(|scope| {
         scope.spawn(|| fails(&["consume", "-n", path(&consumer), "-t", &topic, "-e"]));
+        scope.spawn(|| fails(&["consume", "-n", path(&member), "-G", "group", &topic]));
         scope.spawn(|| fails(&["produce", "-n", path(&producer), "-t", &topic]));
         scope.spawn(|| fails(&["serve", "-n", path(&serving)]));
     });
@@ -247,7 +248,8 @@ fn bad_arguments_and_files_are_told_apart() {
 fn kafka_is_used_as_with_kcat() {
     let Some(place) = Place::over_kafka() else { return };
     let (producer, consumer, topic) = (place.producer(), place.consumer(), place.topic());
-    let _sending = place.produce(&producer, &["-H", "unit=C", "-H", "empty", "-z", "lz4"], b"1\n2\n3\n4\n5\n");
+    let _sending =
+        place.produce(&producer, &["-H", "unit=C", "-H", "empty", "-z", "lz4", "-p", "-1"], b"1\n2\n3\n4\n5\n");
     let group = support::fresh("group");
     let grouped = |more: &[&str]| {
         let arguments = [&["consume", "-n", path(&consumer), "-G", &group, &topic, "-f", "%s "], more].concat();
@@ -292,6 +294,12 @@ fn kafka_is_used_as_with_kcat() {
     let asked = run(&["consume", "-Q", "-b", &place.bootstrap, "-t", &first, "-t", &end], b"");
     assert_eq!(text(&asked.stdout), format!("{topic} [0] offset 0\n{topic} [0] offset 5\n"));
 
+    let some = run(&["consume", "-L", "-b", &place.bootstrap, "-t", "nosuch", "-t", &topic], b"");
+    ended(&some, 6);
+    assert!(text(&some.stdout).contains(&format!("topic \"{topic}\" with 1 partitions")), "{}", text(&some.stdout));
+    assert!(text(&some.stdout).contains("topic \"nosuch\" with 0 partitions: there is no topic"));
+    assert!(text(&some.stderr).contains("there is no topic \"nosuch\""), "{}", text(&some.stderr));
+    ended(&run(&["consume", "-Q", "-b", &place.bootstrap], b""), 2);
     ended(&run(&["consume", "-L", "-b", &place.bootstrap, "-X", "security.protocol=SSL"], b""), 6);
     ended(&run(&["consume", "-L", "-b", &place.bootstrap, "-X", "security.protocol"], b""), 2);
     ended(&run(&["consume", "-n", path(&consumer), "-G", &group], b""), 2);

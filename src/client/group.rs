@@ -9,6 +9,7 @@ use super::consumer::{ConsumerRecord, Patience};
 use super::{ConsumerOptions, ReadError, Start};
 use crate::error::{Error, ErrorKind};
 use crate::kafka::{self, FetchError, Fetched, Rebalance, Subscription};
+use crate::message::State;
 use crate::runtime::Node;
 use crate::serdes::Deserializer;
 use crate::transport::{Headers, TransportError, TransportErrorKind};
@@ -18,8 +19,10 @@ use crate::transport::{Headers, TransportError, TransportErrorKind};
 ///
 /// What comes is what [`Consumer`](super::Consumer) hands out. At least once: with commits by time
 /// ([`kafka::ConsumerConfig::auto_commit`]) a record is committed only after [`next`](Self::next) was called again, and so
-/// after the program was done with it. A record whose key doesn't come is handed on pending, like every other, and is
-/// then committed too: keep it, or [retry](crate::message::Message::retry) it, before you go on.
+/// after the program was done with it. A record whose key doesn't come is handed on pending, like every other, but is
+/// [held back](Self::hold_back): no commit goes past it, by time or not, so whoever reads on after us gets it again, and
+/// what is behind it in its partition. Who has it decrypted later ([`Message::wait`](crate::message::Message::wait)), keeps
+/// it, or gives it up says so with [`done_with`](Self::done_with). What can't ever be decrypted is committed like the rest.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -132,6 +135,10 @@ impl GroupConsumer {
                 if let Ok(record) = item {
                     self.patience.wait(&mut record.key).await;
                     self.patience.wait(&mut record.value).await;
+                    if [&record.key, &record.value].iter().any(|message| message.state() == State::Pending) {
+                        let partition = kafka::TopicPartition::new(record.topic.clone(), record.partition);
+                        self.consumer.hold_back(&partition, record.offset);
+                    }
                 }
                 return self.ready.pop_front();
             }
@@ -149,7 +156,34 @@ impl GroupConsumer {
         }
     }
 
-    /// Commits all that was handed out, and waits for it. The program must be done with it.
+    /// The program isn't done with a record that was handed out: no commit goes past it until it
+    /// [is](Self::done_with), or its partition goes to another member.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/client/example.rs"));
+    /// # fn main() { with_node(async |node, _| {
+    /// use kafkacrypto::client::GroupConsumer;
+    /// use kafkacrypto::kafka::{Client, Config, ConsumerConfig, GroupSettings, Subscription, TopicPartition};
+    ///
+    /// let client = Client::new(Config::new(["127.0.0.1:1"]))?; // where no broker is
+    /// let config = ConsumerConfig::in_group(GroupSettings::new("billing"));
+    /// let mut consumer = GroupConsumer::of(&node, &client, config, Subscription::topics(["lab.sensor"])?)?;
+    /// let partition = TopicPartition::new("lab.sensor", 0);
+    /// consumer.hold_back(&partition, 42); // a worker has it
+    /// consumer.done_with(&partition, 42);
+    /// # Ok(()) }) }
+    /// ```
+    pub fn hold_back(&mut self, partition: &kafka::TopicPartition, offset: i64) {
+        self.consumer.hold_back(partition, offset);
+    }
+
+    /// The program is done with a record that was [held back](Self::hold_back), or came pending.
+    pub fn done_with(&mut self, partition: &kafka::TopicPartition, offset: i64) {
+        self.consumer.done_with(partition, offset);
+    }
+
+    /// Commits all that was handed out, up to what is [held back](Self::hold_back), and waits for it. The program must be
+    /// done with it.
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/client/example.rs"));
@@ -174,7 +208,8 @@ impl GroupConsumer {
         }
     }
 
-    /// Commits what is due by time, and leaves the group. Records that were handed out count as done with.
+    /// Commits what is due by time, and leaves the group. Records that were handed out count as done with,
+    /// but for those that are [held back](Self::hold_back).
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/src/client/example.rs"));
@@ -203,10 +238,13 @@ impl GroupConsumer {
     }
 
     async fn commit_before_ready(&mut self) -> Result<(), Error> {
-        let mut offsets = self.consumer.handed().clone();
-        for record in self.ready.iter().rev().flatten() {
+        let mut offsets = self.consumer.due();
+        for record in self.ready.iter().flatten() {
             let partition = kafka::TopicPartition::new(record.topic.clone(), record.partition);
-            offsets.insert(partition, kafka::Committed::at(record.offset));
+            let first = offsets.entry(partition).or_insert(kafka::Committed::at(record.offset));
+            if record.offset < first.offset {
+                *first = kafka::Committed::at(record.offset);
+            }
         }
         self.consumer.commit_these(&offsets).await.map_err(broker)
     }

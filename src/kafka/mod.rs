@@ -26,6 +26,7 @@ mod produce;
 mod protocol;
 pub mod record;
 mod security;
+mod trouble;
 
 pub use admin::{Broker, Cluster, Created, GroupInfo, NewTopic, PartitionInfo, Setting, TopicInfo};
 pub use cluster::Client;

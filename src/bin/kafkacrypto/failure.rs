@@ -16,7 +16,7 @@ impl Failure {
     pub(crate) const USAGE: u8 = 2;
     /// A certificate chain doesn't allow it.
     pub(crate) const NOT_AUTHORISED: u8 = 3;
-    /// Records are left that could not be decrypted.
+    /// Records are left that could not be read or decrypted.
     pub(crate) const UNDECRYPTABLE: u8 = 4;
     /// A file of the node can't be used.
     pub(crate) const CONFIGURATION: u8 = 5;

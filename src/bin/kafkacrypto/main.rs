@@ -70,6 +70,6 @@ Exit codes:
   1  failed
   2  usage: an argument is missing or means nothing
   3  not authorised: a certificate chain doesn't allow it
-  4  records are left that could not be decrypted
+  4  records are left that could not be read or decrypted
   5  configuration or permissions: a file of the node is missing, damaged, in use or open to others
   6  the broker can't be reached or refuses";

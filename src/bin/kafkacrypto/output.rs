@@ -12,9 +12,13 @@ pub(crate) fn bytes(data: &[u8]) -> Result<(), Failure> {
     io::stdout().write_all(data).or_else(failed)
 }
 
-/// Sends on what was written, so that whoever reads sees it now.
-pub(crate) fn flush() -> Result<(), Failure> {
-    io::stdout().flush().or_else(failed)
+/// Writes data to stdout, and sends it on. Whether whoever reads is still there.
+pub(crate) fn all(data: &[u8]) -> Result<bool, Failure> {
+    let mut stdout = io::stdout();
+    match stdout.write_all(data).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        written => written.or_else(failed).map(|()| true),
+    }
 }
 
 fn failed(error: io::Error) -> Result<(), Failure> {

@@ -12,7 +12,8 @@ use crate::kafka::group::{Committed, Identity, Member};
 use crate::kafka::{Error, ErrorKind};
 
 impl Consumer {
-    /// Commits all that has been handed out, and waits for it. The program must be done with it.
+    /// Commits all that has been handed out, up to what is [held back](Consumer::hold_back), and waits for it. The program
+    /// must be done with it.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -31,9 +32,9 @@ impl Consumer {
     /// As [`Client::committed`](crate::kafka::Client::committed); [`ErrorKind::Fenced`] when the partitions have gone to another member.
     pub async fn commit(&mut self) -> Result<(), Error> {
         self.find_out();
-        let handed = self.handed.clone();
-        self.commit_these(&handed).await?;
-        self.handed.retain(|partition, committed| handed.get(partition) != Some(committed));
+        let due = self.due();
+        self.commit_these(&due).await?;
+        self.handed.retain(|partition, committed| due.get(partition) != Some(committed));
         Ok(())
     }
 
@@ -69,7 +70,7 @@ impl Consumer {
         let Some((every, due)) = self.config.auto_commit.zip(self.next_commit) else { return Ok(()) };
         if Instant::now() >= due && !self.handed.is_empty() && !self.committing.is_under_way() {
             self.next_commit = Some(Instant::now() + every);
-            let commit = self.committed(self.handed.clone(), self.config.within)?;
+            let commit = self.committed(self.due(), self.config.within)?;
             self.committing.begin(commit);
         }
         Ok(())
@@ -146,7 +147,7 @@ impl Consumer {
         if !self.parting.is_under_way() {
             self.committed_by_time().await;
             self.find_out();
-            let mut due = self.handed.clone();
+            let mut due = self.due();
             due.retain(|partition, _| partitions.contains(partition));
             let commit = self.committed(due, self.config.within)?;
             self.parting.begin(commit);

@@ -5,10 +5,10 @@
 
 mod commits;
 mod errand;
+mod held;
 mod options;
 mod rebalance;
 mod subscription;
-mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -18,12 +18,13 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use errand::Errand;
+use held::Held;
 pub use options::{ConsumerConfig, Unread};
 pub use subscription::Subscription;
-use trouble::Trouble;
 
 use super::fetch::{Fetched, Most, Reader, Standing, Start, TopicPartition};
 use super::group::{Committed, Member};
+use super::trouble::Trouble;
 use super::{Client, Error, ErrorKind};
 
 /// A change of what a member of a group reads.
@@ -41,7 +42,8 @@ pub enum Rebalance {
 /// Reads topics as a member of a group, or partitions that it is told.
 ///
 /// At least once: with commits by time ([`ConsumerConfig::auto_commit`]), what a call of [`Consumer::poll`] handed out is
-/// committed during a later call, when the program is done with it.
+/// committed during a later call, when the program is done with it; what it isn't done with by then it
+/// [holds back](Consumer::hold_back).
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -69,6 +71,8 @@ pub struct Consumer {
     member: Option<Member>,
     /// What has been handed out, and isn't known to be committed.
     handed: Offsets,
+    /// Of that, what the program isn't done with.
+    held: Held,
     /// With commits by time: what is read from where `auto_offset_reset` said, and nothing of it was handed out yet.
     fresh: BTreeSet<TopicPartition>,
     /// What the subscription means.
@@ -100,6 +104,7 @@ impl Consumer {
             subscription: None,
             member: None,
             handed: BTreeMap::new(),
+            held: Held::default(),
             fresh: BTreeSet::new(),
             finding: Errand::default(),
             starting: Errand::default(),
@@ -141,6 +146,7 @@ impl Consumer {
         if self.subscription.is_none() {
             self.reader.assign(&[]);
             self.handed.clear();
+            self.held = Held::default();
             self.fresh.clear();
         }
         self.subscription = Some(subscription);
@@ -155,7 +161,9 @@ impl Consumer {
         self.member = None;
         (self.finding, self.starting, self.parting) = Default::default();
         self.reader.assign(partitions);
-        self.handed.retain(|partition, _| partitions.iter().any(|(of, _)| of == partition));
+        let kept = |partition: &TopicPartition| partitions.iter().any(|(of, _)| of == partition);
+        self.handed.retain(|partition, _| kept(partition));
+        self.held.retain(kept);
         self.fresh.clear();
     }
 
@@ -246,9 +254,40 @@ impl Consumer {
         self.handed.clear();
     }
 
+    /// The program isn't done with a record that was handed out: no commit goes past it, but for one of
+    /// [these](Consumer::commit_these) offsets, until it [is](Consumer::done_with), or its partition goes to another member.
+    ///
+    /// ```
+    /// use kafkacrypto::kafka::{Client, Config, Consumer, ConsumerConfig, GroupSettings, TopicPartition};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), kafkacrypto::kafka::Error> {
+    /// let client = Client::new(Config::new(["127.0.0.1:1"]))?; // where no broker is
+    /// let mut consumer = Consumer::new(&client, ConsumerConfig::in_group(GroupSettings::new("billing")));
+    /// let partition = TopicPartition::new("readings", 0);
+    /// consumer.hold_back(&partition, 42); // a worker has it
+    /// consumer.done_with(&partition, 42);
+    /// # Ok(()) }
+    /// ```
+    pub fn hold_back(&mut self, partition: &TopicPartition, offset: i64) {
+        self.held.hold(partition, offset);
+    }
+
+    /// The program is done with a record that was [held back](Consumer::hold_back).
+    pub fn done_with(&mut self, partition: &TopicPartition, offset: i64) {
+        self.held.done(partition, offset);
+    }
+
+    /// What a [commit](Consumer::commit) would commit now.
+    #[must_use]
+    pub fn due(&self) -> BTreeMap<TopicPartition, Committed> {
+        self.held.bound(self.handed.clone())
+    }
+
     /// Goes on elsewhere in a partition that it reads.
     pub fn seek(&mut self, partition: &TopicPartition, start: Start) {
         self.handed.remove(partition);
+        self.held.retain(|of| of != partition);
         self.reader.seek(partition, start);
     }
 
@@ -353,6 +392,9 @@ impl Consumer {
             found => {
                 let found = found.transpose()?.unwrap_or_default();
                 self.trouble.works(LOOKING);
+                if let Some(subscription) = &mut self.subscription {
+                    subscription.tell_unmatched(&found);
+                }
                 found
             }
         };
@@ -383,6 +425,7 @@ impl fmt::Debug for Consumer {
             subscription,
             member: _,
             handed: _,
+            held: _,
             fresh: _,
             finding: _,
             starting: _,

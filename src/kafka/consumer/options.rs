@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::kafka::fetch::{Most, OffsetAt, ReaderConfig, Reset};
+use crate::kafka::fetch::{Corrupt, Most, OffsetAt, ReaderConfig, Reset};
 use crate::kafka::group::GroupSettings;
 
 /// Where a partition starts of which its group has committed nothing.
@@ -60,6 +60,14 @@ impl ConsumerConfig {
     #[must_use]
     pub fn reader(mut self, reader: ReaderConfig) -> Self {
         self.reader = reader;
+        self
+    }
+
+    /// Sets what to do at a batch that can't be read: stop there for good (at first), or report it and pass it over. What was
+    /// passed over is committed like what was read.
+    #[must_use]
+    pub fn corrupt(mut self, corrupt: Corrupt) -> Self {
+        self.reader.corrupt = corrupt;
         self
     }
 

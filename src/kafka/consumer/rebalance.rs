@@ -69,6 +69,7 @@ impl Consumer {
     fn let_go(&mut self, partitions: &[TopicPartition]) {
         self.reader.remove(partitions);
         self.handed.retain(|partition, _| !partitions.contains(partition));
+        self.held.retain(|partition| !partitions.contains(partition));
         self.fresh.retain(|partition| !partitions.contains(partition));
     }
 

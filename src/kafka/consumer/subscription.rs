@@ -24,6 +24,8 @@ use crate::kafka::{Client, Error, ErrorKind};
 pub struct Subscription {
     topics: BTreeSet<Arc<str>>,
     patterns: Vec<Regex>,
+    /// It was said that nothing matches these.
+    told: BTreeSet<String>,
 }
 
 impl Subscription {
@@ -33,7 +35,7 @@ impl Subscription {
     /// # Errors
     /// [`ErrorKind::Config`] for an expression that can't be read.
     pub fn topics<S: AsRef<str>>(topics: impl IntoIterator<Item = S>) -> Result<Self, Error> {
-        let mut subscription = Self { topics: BTreeSet::new(), patterns: Vec::new() };
+        let mut subscription = Self { topics: BTreeSet::new(), patterns: Vec::new(), told: BTreeSet::new() };
         for topic in topics {
             match topic.as_ref() {
                 pattern if pattern.starts_with('^') => {
@@ -51,6 +53,32 @@ impl Subscription {
     #[must_use]
     pub fn is_pattern(&self) -> bool {
         !self.patterns.is_empty()
+    }
+
+    /// The names and expressions that mean none of these topics.
+    ///
+    /// ```
+    /// use kafkacrypto::kafka::Subscription;
+    ///
+    /// let wanted = Subscription::topics(["readings", "alarms", "^site-"])?;
+    /// assert_eq!(wanted.unmet(["readings", "sites"]), ["alarms", "^site-"]);
+    /// # Ok::<(), kafkacrypto::kafka::Error>(())
+    /// ```
+    pub fn unmet<'a>(&self, topics: impl IntoIterator<Item = &'a str>) -> Vec<&str> {
+        let topics: BTreeSet<_> = topics.into_iter().collect();
+        let names = self.topics.iter().map(|name| &**name).filter(|name| !topics.contains(name));
+        let patterns = self.patterns.iter().filter(|pattern| !topics.iter().any(|topic| pattern.is_match(topic)));
+        names.chain(patterns.map(Regex::as_str)).collect()
+    }
+
+    /// Says of each expression once that there is nothing that it means.
+    pub(super) fn tell_unmatched(&mut self, topics: &BTreeSet<Arc<str>>) {
+        let unmet = self.unmet(topics.iter().map(|topic| &**topic)).into_iter();
+        let unmet: BTreeSet<_> = unmet.filter(|what| what.starts_with('^')).map(str::to_owned).collect();
+        for pattern in unmet.difference(&self.told) {
+            tracing::warn!("no topic matches \"{}\" yet; waiting for one", escaped(pattern));
+        }
+        self.told = unmet;
     }
 
     pub(super) async fn resolve(&self, client: &Client, within: Duration) -> Result<BTreeSet<Arc<str>>, Error> {

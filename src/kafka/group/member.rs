@@ -1,6 +1,6 @@
 //! A membership that runs: the state machine, a task that carries its steps out, and the program's end of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,9 +16,11 @@ use uuid::Uuid;
 use super::classic::{Answer, Classic, Request};
 use super::hand::{Change, Refusal, Step};
 use super::modern::{Beat, Beaten, Modern};
+use super::watch::{Missing, Watch};
 use super::{GroupProtocol, GroupSettings, wire};
 use crate::kafka::cluster::{Coordinator, Lane, Target, Throttled};
 use crate::kafka::error::escaped;
+use crate::kafka::trouble::Trouble;
 use crate::kafka::{Client, Error, ErrorKind};
 
 /// The program's end of a membership. Leaves the group when it is dropped; [`Member::leave`] waits for that.
@@ -39,6 +41,8 @@ struct Shared {
     client: Client,
     settings: GroupSettings,
     state: Mutex<State>,
+    missing: Mutex<Missing>,
+    trouble: Mutex<Trouble>,
     /// Something for the task.
     work: Notify,
     /// The program leaves: whatever is under way is given up.
@@ -76,8 +80,10 @@ impl Member {
             GroupProtocol::Consumer => Machine::Modern(Modern::new(settings.clone(), topics, new_name(), now)),
         };
         let state = Mutex::new(State { machine, telling: None, failed: None, ended: false });
+        let (missing, trouble) = Default::default();
         let (work, leaving, news, ended) = Default::default();
-        let shared = Arc::new(Shared { client: client.clone(), settings, state, work, leaving, news, ended });
+        let client = client.clone();
+        let shared = Arc::new(Shared { client, settings, state, missing, trouble, work, leaving, news, ended });
         tokio::spawn(check(shared.clone(), wanted));
         tokio::spawn(run(shared.clone()));
         Self(shared)
@@ -164,7 +170,7 @@ impl Drop for Member {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.state)
     }
 
     fn leave(&self) {
@@ -216,6 +222,12 @@ async fn check(shared: Arc<Shared>, topics: BTreeSet<Arc<str>>) {
     let deadline = Instant::now() + shared.client.config().times().request;
     let named = topics.iter().map(ToString::to_string).collect();
     let Ok(found) = shared.client.look(Some(named), deadline).await else { return };
+    let of = |wanted: fn(&Result<Option<_>, Error>) -> bool| -> BTreeSet<Arc<str>> {
+        let some = found.topics.iter().filter(|(_, found)| wanted(found));
+        some.map(|(name, _)| Arc::from(name.as_str())).collect()
+    };
+    let (missing, known) = (of(|found| matches!(found, Ok(None))), of(|found| matches!(found, Ok(Some(_)))));
+    locked(&shared.missing).tell(missing, &known);
     let refused = found.topics.into_values().filter_map(Result::err);
     if let Some(error) = refused.into_iter().find(|error| error.kind() == ErrorKind::NotAuthorised) {
         let what = format!("can't be a member of the group \"{}\"", escaped(&shared.settings.id));
@@ -379,10 +391,12 @@ impl Shared {
         let deadline = Instant::now() + within;
         let (client, group) = (&self.client, self.settings.id.as_str());
         let asked = async {
-            let broker = client.coordinator(Coordinator::Group, group, deadline).await?;
+            let found = client.coordinator(Coordinator::Group, group, deadline.min(Instant::now() + FINDING));
+            let broker = found.await?;
             client.call_over::<R>(Target::Broker(broker), lane, hold, deadline, |version, _| build(version)).await
         };
         let answer = asked.await;
+        self.note(answer.as_ref().err());
         let elsewhere = match &answer {
             Ok((response, _)) => ResponseError::try_from_code(response.code()).is_some_and(is_about_the_coordinator),
             Err(_) => true,
@@ -392,6 +406,16 @@ impl Shared {
         }
         answer.map(|(response, _)| response).map_err(Refusal::from)
     }
+
+    /// Whether the coordinator answers. That a broker names none passes by itself, as a rule: nothing to be warned of.
+    fn note(&self, error: Option<&Error>) {
+        let mut trouble = locked(&self.trouble);
+        match error {
+            None => trouble.works(TAKING_PART),
+            Some(error) if error.code().is_none() && error.is_retriable() => trouble.failed(TAKING_PART, error),
+            Some(_) => {}
+        }
+    }
 }
 
 impl Ask {
@@ -400,65 +424,6 @@ impl Ask {
             Self::Classic(request) => matches!(request, Request::Leave { .. }),
             Self::Modern(beat) => beat.epoch < 0,
         }
-    }
-}
-
-/// The topics that the group reads: ID and number of partitions; `None` for one that isn't there (yet).
-#[derive(Default)]
-struct Watch {
-    topics: BTreeMap<Arc<str>, Option<(Uuid, i32)>>,
-    looked: Option<Instant>,
-}
-
-impl Watch {
-    async fn look(&mut self, client: &Client, topics: &BTreeSet<Arc<str>>) {
-        let deadline = Instant::now() + client.config().times().request;
-        topics.iter().for_each(|topic| client.stale(topic));
-        let mut found = BTreeMap::new();
-        for topic in topics {
-            let size = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
-            let seen = match client.topic(topic, deadline).await {
-                Ok(seen) => seen.map(|seen| (seen.id, size(seen.partitions.len()))),
-                Err(error) => {
-                    tracing::debug!(topic = &**topic, %error, "a topic of the group can't be looked at");
-                    self.topics.get(topic).copied().flatten()
-                }
-            };
-            found.insert(topic.clone(), seen);
-        }
-        self.topics = found;
-        self.looked = Some(Instant::now());
-    }
-
-    /// When to look again: soon while a topic is missing.
-    fn due(&self, age: Duration) -> Option<Instant> {
-        let all = self.topics.values().all(Option::is_some);
-        Some(self.looked? + if all { age } else { age.min(MISSING) })
-    }
-
-    fn counts(&self) -> BTreeMap<Arc<str>, i32> {
-        self.topics.iter().filter_map(|(topic, found)| Some((topic.clone(), (*found)?.1))).collect()
-    }
-
-    fn ids(&self) -> BTreeMap<Arc<str>, Uuid> {
-        self.topics.iter().filter_map(|(topic, found)| Some((topic.clone(), (*found)?.0))).collect()
-    }
-
-    fn name(&self, id: Uuid) -> Option<&Arc<str>> {
-        self.topics.iter().find(|(_, found)| found.is_some_and(|(known, _)| known == id)).map(|(topic, _)| topic)
-    }
-
-    fn knows(&self, assigned: &[(Uuid, Vec<i32>)]) -> bool {
-        assigned.iter().all(|(id, _)| self.name(*id).is_some())
-    }
-
-    fn named(&self, assigned: &[(Uuid, Vec<i32>)]) -> Option<BTreeSet<super::Partition>> {
-        let mut named = BTreeSet::new();
-        for (id, partitions) in assigned {
-            let topic = self.name(*id)?;
-            named.extend(partitions.iter().map(|partition| (topic.clone(), *partition)));
-        }
-        Some(named)
     }
 }
 
@@ -483,6 +448,10 @@ fn is_about_the_coordinator(code: ResponseError) -> bool {
     matches!(code, ResponseError::NotCoordinator | ResponseError::CoordinatorNotAvailable)
 }
 
+fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A name that nobody else has; no secret hangs on it.
 fn new_name() -> String {
     let random = || RandomState::new().hash_one(0_u8);
@@ -495,5 +464,7 @@ fn now() -> std::time::Instant {
 
 /// What a coordinator may take over its own deadline.
 const GRACE: Duration = Duration::from_secs(5);
-/// How often a topic is looked for that isn't there.
-const MISSING: Duration = Duration::from_secs(3);
+/// How long one look for the coordinator takes.
+const FINDING: Duration = Duration::from_secs(10);
+/// What may fail, for the log.
+const TAKING_PART: &str = "taking part in the group";

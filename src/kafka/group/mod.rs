@@ -17,6 +17,7 @@ mod member;
 mod modern;
 mod offsets;
 mod subscription;
+mod watch;
 mod wire;
 
 use std::sync::Arc;

@@ -18,20 +18,27 @@ pub(crate) async fn list(node: &NodeArgs, topics: &[String], json: bool) -> Resu
     let asked = client.describe(Some(&*named).filter(|named| !named.is_empty()), session::CONNECT).await;
     let cluster = asked.map_err(|error| session::broker(&TransportError::from(error)))?;
     client.close().await;
-    let missing = named.into_iter().find(|name| !cluster.topics.iter().any(|topic| *topic.name == **name));
-    if let Some(missing) = missing {
-        return Err(Failure::new(Failure::BROKER, format!("there is no topic {missing:?} that this user may see")));
+    let known = |name: &str| cluster.topics.iter().find(|topic| *topic.name == *name);
+    let missing: Vec<_> = named.iter().copied().filter(|name| known(name).is_none()).collect();
+    match json {
+        true => output::line(&object(&cluster, topics, &missing).to_string())?,
+        false => output::bytes(text(&cluster, &missing).as_bytes())?,
     }
-    if json { output::line(&object(&cluster, topics).to_string()) } else { output::bytes(text(&cluster).as_bytes()) }
+    let refused = named.iter().find_map(|name| Some(format!("topic {name:?}: {}", known(name)?.error.as_ref()?)));
+    match missing.first().map(|name| absent(name)).or(refused) {
+        Some(why) => Err(Failure::new(Failure::BROKER, why)),
+        None => Ok(()),
+    }
 }
 
 /// The offset of the first record of a time or later, for each partition that is named.
 pub(crate) async fn query(node: &NodeArgs, asked: &[String]) -> Result<(), Failure> {
+    if asked.is_empty() {
+        return Err(Failure::usage(ASK));
+    }
     let client = node.cluster_alone()?.client;
     for one in asked {
-        let (topic, partition, time) = kcat::query(one).ok_or_else(|| {
-            Failure::usage("with -Q, give -t TOPIC:PARTITION:TIME, with the time in milliseconds since 1970")
-        })?;
+        let (topic, partition, time) = kcat::query(one).ok_or_else(|| Failure::usage(ASK))?;
         let at = match time {
             -1 => OffsetAt::Latest,
             -2 => OffsetAt::Earliest,
@@ -46,7 +53,7 @@ pub(crate) async fn query(node: &NodeArgs, asked: &[String]) -> Result<(), Failu
     Ok(())
 }
 
-fn text(cluster: &Cluster) -> String {
+fn text(cluster: &Cluster, missing: &[&str]) -> String {
     let mut out = String::new();
     let mut say = |line: String| {
         out.push_str(&line);
@@ -58,7 +65,7 @@ fn text(cluster: &Cluster) -> String {
         let controller = if cluster.controller == Some(broker.id) { " (controller)" } else { "" };
         say(format!("  broker {} at {}{controller}", broker.id, broker.address));
     }
-    say(format!(" {} topics:", cluster.topics.len()));
+    say(format!(" {} topics:", cluster.topics.len() + missing.len()));
     for topic in &cluster.topics {
         let trouble = topic.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
         say(format!("  topic \"{}\" with {} partitions{trouble}", topic.name, topic.partitions.len()));
@@ -69,6 +76,9 @@ fn text(cluster: &Cluster) -> String {
             say(format!("    partition {number}, leader {leader}, replicas: {replicas}, isrs: {in_sync}"));
         }
     }
+    for name in missing {
+        say(format!("  topic \"{name}\" with 0 partitions: {}", absent(name)));
+    }
     out
 }
 
@@ -77,7 +87,7 @@ fn listed(ids: &[i32]) -> String {
 }
 
 /// The names that kcat uses.
-fn object(cluster: &Cluster, asked: &[String]) -> Value {
+fn object(cluster: &Cluster, asked: &[String], missing: &[&str]) -> Value {
     let ids = |ids: &[i32]| -> Value { ids.iter().map(|id| json!({"id": id})).collect() };
     let partition = |partition: &PartitionInfo| {
         json!({"partition": partition.number, "leader": partition.leader.unwrap_or(-1),
@@ -87,9 +97,10 @@ fn object(cluster: &Cluster, asked: &[String]) -> Value {
         let partitions: Value = topic.partitions.iter().map(partition).collect();
         json!({"topic": *topic.name, "partitions": partitions, "error": topic.error.as_ref().map(ToString::to_string)})
     };
+    let absent = |name: &&str| json!({"topic": name, "partitions": [], "error": absent(name)});
+    let topics: Value = cluster.topics.iter().map(topic).chain(missing.iter().map(absent)).collect();
     let brokers: Value =
         cluster.brokers.iter().map(|broker| json!({"id": broker.id, "name": broker.address})).collect();
-    let topics: Value = cluster.topics.iter().map(topic).collect();
     let origin = cluster.brokers.iter().find(|broker| broker.address == cluster.origin).map(|broker| broker.id);
     let name = origin.map_or("bootstrap".to_owned(), |id| id.to_string());
     let origin = json!({"id": origin.unwrap_or(-1), "name": format!("{}/{name}", cluster.origin)});
@@ -97,4 +108,9 @@ fn object(cluster: &Cluster, asked: &[String]) -> Value {
     json!({"cluster": cluster.id, "originating_broker": origin, "query": {"topic": query}, "controllerid": cluster.controller.unwrap_or(-1), "brokers": brokers, "topics": topics})
 }
 
+fn absent(name: &str) -> String {
+    format!("there is no topic {name:?} that this user may see")
+}
+
+const ASK: &str = "with -Q, give -t TOPIC:PARTITION:TIME, with the time in milliseconds since 1970";
 const QUERY: Duration = Duration::from_secs(10);

@@ -24,8 +24,8 @@ pub(crate) struct ProduceArgs {
     /// The topic; it is created if it doesn't exist
     #[arg(short, long)]
     topic: String,
-    /// The partition [default: by the plaintext key]
-    #[arg(short, long, value_parser = clap::value_parser!(i32).range(0..))]
+    /// The partition; -1 for any [default: by the plaintext key]
+    #[arg(short, long, allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-1..))]
     partition: Option<i32>,
     /// The key of all records
     #[arg(short, long)]
@@ -263,7 +263,8 @@ fn record(args: &ProduceArgs, bytes: &[u8]) -> ProducerRecord {
     let (key, value) = split.map_or((fixed, bytes), |(key, value)| (Some(key), value));
     let part = |part: &[u8]| (!(args.empty_is_null && part.is_empty())).then(|| part.to_vec());
     let mut record = ProducerRecord::new(args.topic.as_str());
-    (record.key, record.value, record.partition) = (key.and_then(part), part(value), args.partition);
+    let chosen = args.partition.filter(|number| *number >= 0);
+    (record.key, record.value, record.partition) = (key.and_then(part), part(value), chosen);
     record.headers.clone_from(&args.headers);
     record
 }

@@ -1,26 +1,28 @@
+//! `consume`: reads a topic, or a group's share of several, and prints what was decrypted. It must never print ciphertext as if it
+//! were a record, nor commit what isn't written. The bytes it owns are those of its output.
+
+mod json;
+mod source;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use kafkacrypto::chain::Usage;
-#[cfg(feature = "kafka")]
-use kafkacrypto::client::GroupConsumer;
 use kafkacrypto::client::{Consumer, ConsumerOptions, ConsumerRecord, ReadError, Start};
 #[cfg(feature = "kafka")]
 use kafkacrypto::kafka;
-use kafkacrypto::keyring::Origin;
-use kafkacrypto::keys::KeyIndex;
 use kafkacrypto::message::{Message, State};
-use kafkacrypto::transport::Headers;
 #[cfg(feature = "kafka")]
 use kafkacrypto::transport::TransportError;
-use serde_json::{Map, Value, json};
+use kafkacrypto::transport::{Headers, TransportErrorKind};
 
 use crate::failure::Failure;
 use crate::kcat::{self, Delimiter, Format, Offset, Part};
 use crate::output;
 use crate::session::{self, NodeArgs, Opened};
+use source::Source;
 
 #[derive(Args)]
 #[command(after_help = AFTER_HELP)]
@@ -71,12 +73,22 @@ pub(crate) struct ConsumeArgs {
     /// Write each record at once; else when no other one is there yet
     #[arg(short = 'u')]
     unbuffered: bool,
+    /// Where a record can't be read since its bytes are damaged: go on behind it, or stop [default: skip; with -G stop]
+    #[arg(long, value_enum, value_name = "skip|stop", hide_possible_values = true)]
+    corrupt: Option<Corrupt>,
     /// The topics of -G
     #[arg(requires = "group")]
     topics: Vec<String>,
     /// How long to wait for each key, in seconds [default: as the config says, which is 10 if it says nothing]
     #[arg(long, value_name = "SECONDS", value_parser = super::seconds)]
     wait: Option<f64>,
+}
+
+/// What to do where a record can't be read.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Corrupt {
+    Skip,
+    Stop,
 }
 
 pub(crate) fn run(args: ConsumeArgs) -> Result<(), Failure> {
@@ -107,9 +119,10 @@ async fn consume(args: ConsumeArgs) -> Result<(), Failure> {
     }
     let result = read(&args, topics, &opened).await;
     opened.node.close().await;
-    let left = result?;
+    let Seen { left, skipped } = result?;
     match (left, not_allowed) {
-        (0, _) => Ok(()),
+        (0, _) if skipped == 0 => Ok(()),
+        (0, _) => Err(Failure::new(Failure::UNDECRYPTABLE, format!("{skipped} passed over that could not be read"))),
         (left, Some(why)) => Err(Failure::new(Failure::NOT_AUTHORISED, format!("{left} not decrypted: {why}"))),
         (left, None) => Err(Failure::new(
             Failure::UNDECRYPTABLE,
@@ -120,11 +133,19 @@ async fn consume(args: ConsumeArgs) -> Result<(), Failure> {
     }
 }
 
-/// How many records could not be decrypted.
-async fn read(args: &ConsumeArgs, topics: &[String], opened: &Opened) -> Result<u64, Failure> {
-    let reading = Reading { args, left: 0, failed: false, out: Vec::new() };
+/// What is to be said of it in the end.
+#[derive(Default)]
+struct Seen {
+    /// Records that were not decrypted.
+    left: u64,
+    /// Offsets that could not be read.
+    skipped: u64,
+}
+
+async fn read(args: &ConsumeArgs, topics: &[String], opened: &Opened) -> Result<Seen, Failure> {
+    let reading = Reading::new(args);
     match (topics, &args.group) {
-        (topics, Some(_)) => reading.run(Source::group(args, topics, opened)?).await,
+        (topics, Some(_)) => reading.run(Source::group(args, topics, opened).await?).await,
         ([topic], None) => {
             let transport = opened.node.transport();
             let partitions = transport.partitions(topic, session::CONNECT).await;
@@ -133,62 +154,6 @@ async fn read(args: &ConsumeArgs, topics: &[String], opened: &Opened) -> Result<
             reading.run(Source::Topic(Consumer::of(&opened.node, topic.as_str(), options))).await
         }
         _ => Err(Failure::usage("give one topic: -t TOPIC")),
-    }
-}
-
-/// Where records come from.
-enum Source {
-    Topic(Consumer),
-    #[cfg(feature = "kafka")]
-    Group(Box<GroupConsumer>, bool),
-}
-
-impl Source {
-    #[cfg(feature = "kafka")]
-    fn group(args: &ConsumeArgs, topics: &[String], opened: &Opened) -> Result<Self, Failure> {
-        let Some(cluster) = &opened.cluster else { return Err(Failure::usage("-G needs a Kafka cluster")) };
-        let mut config = cluster.settings.consumer().map_err(Failure::configuration)?;
-        if let Some(time) = args.since() {
-            config = config.unread(kafka::Unread::At(kafka::OffsetAt::Time(time)));
-        }
-        let subscription = kafka::Subscription::topics(topics).map_err(Failure::usage)?;
-        let mut consumer = GroupConsumer::of(&opened.node, &cluster.client, config, subscription)?;
-        if let Some(wait) = args.wait() {
-            consumer = consumer.wait_for_keys(wait);
-        }
-        consumer.on_rebalance(|rebalance| tracing::info!(?rebalance, "the group shares out"));
-        Ok(Self::Group(Box::new(consumer), args.exit))
-    }
-
-    #[cfg(not(feature = "kafka"))]
-    fn group(_args: &ConsumeArgs, _topics: &[String], _opened: &Opened) -> Result<Self, Failure> {
-        Err(Failure::usage(session::NO_KAFKA))
-    }
-
-    /// The next record. Dropping the future loses nothing.
-    async fn next(&mut self) -> Option<Result<ConsumerRecord, ReadError>> {
-        match self {
-            Self::Topic(consumer) => consumer.next().await,
-            #[cfg(feature = "kafka")]
-            Self::Group(consumer, false) => consumer.next().await,
-            #[cfg(feature = "kafka")]
-            Self::Group(consumer, true) => loop {
-                match tokio::time::timeout(LOOK, consumer.next()).await {
-                    Ok(next) => return next,
-                    Err(_) if consumer.is_at_end() => return None,
-                    Err(_) => {}
-                }
-            },
-        }
-    }
-
-    /// Commits what was printed, and leaves the group.
-    async fn close(self) -> Result<(), Failure> {
-        match self {
-            Self::Topic(_) => Ok(()),
-            #[cfg(feature = "kafka")]
-            Self::Group(consumer, _) => Ok(consumer.close().await?),
-        }
     }
 }
 
@@ -225,6 +190,10 @@ impl ConsumeArgs {
             Offset::Start(Start::Time(time)) => Some(*time),
             _ => None,
         })
+    }
+
+    fn skips_corrupt(&self) -> bool {
+        self.corrupt.unwrap_or(if self.group.is_some() { Corrupt::Stop } else { Corrupt::Skip }) == Corrupt::Skip
     }
 
     fn wait(&self) -> Option<Duration> {
@@ -285,17 +254,36 @@ async fn stored(_topic: &str, _partitions: &[i32], _opened: &Opened) -> Result<V
 
 struct Reading<'a> {
     args: &'a ConsumeArgs,
-    /// Records that were not decrypted.
-    left: u64,
-    /// A partition can't be read on.
-    failed: bool,
+    seen: Seen,
+    /// Why it can't go on.
+    failed: Option<Failure>,
     /// What is still to be written.
     out: Vec<u8>,
+    /// Of a group: the records behind which nothing may be committed before that.
+    unwritten: Vec<(Arc<str>, i32, i64)>,
+    /// The partitions of those.
+    held: BTreeSet<(Arc<str>, i32)>,
 }
 
-impl Reading<'_> {
-    /// How many records could not be decrypted.
-    async fn run(mut self, mut source: Source) -> Result<u64, Failure> {
+impl<'a> Reading<'a> {
+    fn new(args: &'a ConsumeArgs) -> Self {
+        let (seen, failed, out, unwritten, held) = Default::default();
+        Self { args, seen, failed, out, unwritten, held }
+    }
+
+    async fn run(mut self, mut source: Source) -> Result<Seen, Failure> {
+        let result = self.all(&mut source).await;
+        let missing = source.missing();
+        let closed = source.close().await;
+        result?;
+        closed?;
+        match self.failed.or(missing) {
+            Some(failure) => Err(failure),
+            None => Ok(self.seen),
+        }
+    }
+
+    async fn all(&mut self, source: &mut Source) -> Result<(), Failure> {
         let stopped = session::stopped();
         tokio::pin!(stopped);
         let mut count = 0;
@@ -305,34 +293,72 @@ impl Reading<'_> {
                 () = &mut stopped => break,
                 next = source.next() => next,
                 // Nothing more is there yet: whoever reads sees it all now.
-                () = std::future::ready(()), if !self.out.is_empty() => {
-                    self.flush()?;
-                    continue;
+                () = std::future::ready(()), if !(self.out.is_empty() && self.unwritten.is_empty()) => {
+                    match self.flush(source)? {
+                        true => continue,
+                        false => return Ok(()),
+                    }
                 }
             };
             match next {
                 Some(Ok(record)) => {
                     count += 1;
                     self.record(&record);
+                    self.hold(&record, source);
                 }
                 Some(Err(error)) => {
                     eprintln!("kafkacrypto: {error}");
-                    self.failed |= !error.is_passing();
+                    self.error(&error);
                     // A member of a group reads on where it can, so nothing else would end it.
-                    if self.failed && self.args.group.is_some() {
+                    if self
+                        .failed
+                        .as_ref()
+                        .is_some_and(|failed| self.args.group.is_some() || !failed.message.is_empty())
+                    {
                         break;
                     }
                 }
                 None => break,
             }
-            if self.args.unbuffered || self.out.len() > MUCH {
-                self.flush()?;
+            if (self.args.unbuffered || self.out.len() > MUCH) && !self.flush(source)? {
+                return Ok(());
             }
         }
-        self.flush()?;
-        source.close().await?;
-        // Why was said when it was found out.
-        if self.failed { Err(Failure::new(Failure::BROKER, "")) } else { Ok(self.left) }
+        self.flush(source).map(|_| ())
+    }
+
+    /// Why was said already.
+    fn error(&mut self, error: &ReadError) {
+        let skips = self.args.skips_corrupt();
+        match error {
+            ReadError::Skipped { .. } if skips => self.seen.skipped += 1,
+            ReadError::Skipped { .. } => self.failed = Some(damaged()),
+            ReadError::Failed { source, .. } if source.kind() == TransportErrorKind::Corrupt => {
+                self.failed = Some(damaged());
+            }
+            error if !error.is_passing() => self.failed = Some(Failure::new(Failure::BROKER, "")),
+            _ => {}
+        }
+    }
+
+    /// Nothing is committed that isn't written. What is shown as pending stays held back for good.
+    fn hold(&mut self, record: &ConsumerRecord, source: &mut Source) {
+        if self.args.group.is_none() {
+            return;
+        }
+        let (key, value) = self.args.shows();
+        let pending = [(&record.key, key), (&record.value, value)].map(|(message, shown)| {
+            let pending = message.state() == State::Pending;
+            (pending, pending && shown)
+        });
+        if pending.iter().any(|(_, shown)| *shown) {
+            return;
+        }
+        let place = (record.topic.clone(), record.partition);
+        if self.held.insert(place) || pending.iter().any(|(pending, _)| *pending) {
+            source.hold_back(&record.topic, record.partition, record.offset);
+            self.unwritten.push((record.topic.clone(), record.partition, record.offset));
+        }
     }
 
     fn record(&mut self, record: &ConsumerRecord) {
@@ -341,9 +367,9 @@ impl Reading<'_> {
         let missing = shown.into_iter().filter(|(_, _, shown)| *shown);
         let missing: Vec<_> =
             missing.filter_map(|(name, message, _)| Some((name, message.cleartext().err()?))).collect();
-        self.left += u64::from(!missing.is_empty());
+        self.seen.left += u64::from(!missing.is_empty());
         if self.args.json {
-            self.out.extend_from_slice(object(record).to_string().as_bytes());
+            self.out.extend_from_slice(json::object(record).to_string().as_bytes());
             self.out.push(b'\n');
             return;
         }
@@ -357,8 +383,16 @@ impl Reading<'_> {
         }
     }
 
-    fn flush(&mut self) -> Result<(), Failure> {
-        output::bytes(&std::mem::take(&mut self.out)).and_then(|()| output::flush())
+    /// Whether somebody still reads.
+    fn flush(&mut self, source: &mut Source) -> Result<bool, Failure> {
+        if !output::all(&std::mem::take(&mut self.out))? {
+            return Ok(false);
+        }
+        self.held.clear();
+        for (topic, partition, offset) in self.unwritten.drain(..) {
+            source.done_with(&topic, partition, offset);
+        }
+        Ok(true)
     }
 
     fn text(&self, record: &ConsumerRecord) -> Vec<u8> {
@@ -402,6 +436,10 @@ impl Reading<'_> {
     }
 }
 
+fn damaged() -> Failure {
+    Failure::new(Failure::UNDECRYPTABLE, "stopped where a record can't be read; go on behind it with --corrupt skip")
+}
+
 /// `name=value,name=value`, as in kcat.
 fn headers(headers: &Headers, out: &mut Vec<u8>) {
     for (place, (name, value)) in headers.iter().enumerate() {
@@ -414,67 +452,12 @@ fn headers(headers: &Headers, out: &mut Vec<u8>) {
     }
 }
 
-// ---- JSON
-
-fn object(record: &ConsumerRecord) -> Value {
-    let ConsumerRecord { topic, partition, offset, timestamp_ms, key, value, headers } = record;
-    let mut object = Map::new();
-    object.insert("topic".into(), json!(**topic));
-    object.insert("partition".into(), json!(partition));
-    object.insert("offset".into(), json!(offset));
-    object.insert("timestamp".into(), json!(timestamp_ms));
-    if !headers.is_empty() {
-        let one = |(name, value): &(String, Option<Vec<u8>>)| {
-            json!([name, value.as_ref().map(|value| String::from_utf8_lossy(value))])
-        };
-        object.insert("headers".into(), headers.iter().map(one).collect());
-    }
-    add(&mut object, "key", key);
-    add(&mut object, "value", value);
-    Value::Object(object)
-}
-
-/// `NAME` is the cleartext only; whatever isn't text stands in `NAME_base64`, what wasn't decrypted in `NAME_raw_base64`.
-fn add(object: &mut Map<String, Value>, name: &str, message: &Message) {
-    let mut put = |suffix: &str, value: Value| object.insert(format!("{name}{suffix}"), value);
-    match message.cleartext() {
-        Ok(None) => drop(put("", Value::Null)),
-        Ok(Some(bytes)) => match std::str::from_utf8(bytes) {
-            Ok(text) => drop(put("", json!(text))),
-            Err(_) => {
-                put("", Value::Null);
-                put("_base64", json!(STANDARD.encode(bytes)));
-            }
-        },
-        Err(why) => {
-            put("", Value::Null);
-            put("_raw_base64", json!(STANDARD.encode(message.bytes())));
-            put("_reason", json!(why.to_string()));
-        }
-    }
-    put("_state", json!(message.state().to_string()));
-    if let Some(index) = message.key_index() {
-        put("_key_index", key_index(index));
-    }
-    if let Some(scheme) = message.origin().and_then(Origin::scheme) {
-        put("_exchange", json!(scheme.to_string()));
-    }
-}
-
-fn key_index(index: &KeyIndex) -> Value {
-    match index {
-        KeyIndex::Long(bytes) => json!(hex::encode(bytes)),
-        KeyIndex::Short(number) => json!(number),
-    }
-}
-
 /// So many bytes are written without waiting for a pause.
 const MUCH: usize = 64 * 1024;
-/// How often a member looks whether it is at the end.
-#[cfg(feature = "kafka")]
-const LOOK: Duration = Duration::from_millis(100);
 const AFTER_HELP: &str = "\
 Only what was decrypted is printed; the rest is named on stderr, with why (-J prints it too, and says what it is).
+With -G, what is written is committed, but nothing from a record on whose key hasn't come yet: it is read again next time. What is
+passed over with --corrupt skip is committed too.
 
 With -J, each record is one line: topic, partition, offset, timestamp (milliseconds since 1970), headers, and for `key` and
 `value` each: the cleartext (null if there is none), NAME_state (null, cleartext, pending, refused or foreign),

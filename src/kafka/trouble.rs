@@ -6,17 +6,17 @@ use crate::kafka::Error;
 
 /// What fails now, and why it did last.
 #[derive(Debug, Default)]
-pub(super) struct Trouble(BTreeMap<&'static str, Error>);
+pub(in crate::kafka) struct Trouble(BTreeMap<&'static str, Error>);
 
 impl Trouble {
-    pub(super) fn failed(&mut self, what: &'static str, error: &Error) {
+    pub(in crate::kafka) fn failed(&mut self, what: &'static str, error: &Error) {
         match self.is_news(what, error) {
             true => tracing::warn!(%error, "{what} failed and is tried again"),
             false => tracing::debug!(%error, "{what} failed again"),
         }
     }
 
-    pub(super) fn works(&mut self, what: &'static str) {
+    pub(in crate::kafka) fn works(&mut self, what: &'static str) {
         if self.0.remove(what).is_some() {
             tracing::info!("{what} works again");
         }

@@ -281,6 +281,8 @@ async fn the_tool_says_which_right_is_missing() {
             assert_eq!(told.matches("kafkacrypto: ").count(), 1, "{told}");
         }
         assert_eq!(strict.count(&root).await, 1);
+        let (code, told) = tool(strict, "consume", &consumer, &["-L", "-t", &root], "");
+        assert_eq!((code, told.contains("AuthorizationFailed")), if begins == "seen" { (0, false) } else { (6, true) });
     }
 }
 

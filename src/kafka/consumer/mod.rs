@@ -270,7 +270,10 @@ impl Consumer {
     /// # Ok(()) }
     /// ```
     pub fn hold_back(&mut self, partition: &TopicPartition, offset: i64) {
-        self.held.hold(partition, offset);
+        // What has gone to another member is its to be done with.
+        if self.reader.standing(partition).is_some() {
+            self.held.hold(partition, offset);
+        }
     }
 
     /// The program is done with a record that was [held back](Consumer::hold_back).

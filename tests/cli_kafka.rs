@@ -162,7 +162,10 @@ fn a_cluster_with_tls_and_passwords_is_used_as_with_kcat() {
         &["consume", "-n", path(&consumer), "-G", &group, &topic],
         &["produce", "-n", path(&idle), "-t", &topic],
     ] {
-        refused(&run(&joined(command, &wrong), b"x\n"), &says);
+        let output = run(&joined(command, &wrong), b"x\n");
+        refused(&output, &says);
+        let said = text(&output.stderr);
+        assert_eq!(said.matches("\"alice\"").count(), 1, "one cause, one sentence: {said}");
     }
 }
 
@@ -196,7 +199,9 @@ fn what_goes_wrong_with_a_broker_is_told() {
     make_topic(&secured.broker.bootstrap(), &topic, 1);
     ended(&list(&secured.at(5), &[]), 0);
     let lost = run(&["consume", "-Q", "-b", &secured.at(5), "-t", &format!("{topic}:0:0")], b"");
-    refused(&lost, &["broker 1, at the address that it advertises", "127.0.0.2"]);
+    refused(&lost, &["broker 1, at the address that it advertises", "127.0.0.2", "advertised.listeners"]);
+    let beyond = run(&["consume", "-Q", "-b", &secured.broker.bootstrap(), "-t", &format!("{topic}:7:0")], b"");
+    refused(&beyond, &["partition 7: it has partition 0 alone; choose one that it has"]);
     let place = Place::at(&secured.at(5));
     let consumer = place.consumer();
     let mut member = Running::start(&["consume", "-n", path(&consumer), "-G", "group", &topic, "-e"]);
@@ -303,6 +308,16 @@ fn records_over_a_limit_name_the_limit() {
     refused(&send(&["-X", "message.max.bytes=10000000"]), &of_topic);
     let consumer = place.consumer();
     assert!(sorted(&place.consume(&consumer, &[])).is_empty());
+
+    // Told while the input goes on, with its place there; and again at the end.
+    let idle = place.producer();
+    let mut running = Running::start(&["produce", "-n", path(&idle), "-t", &topic, "-K", ":", "--linger", "0"]);
+    running.input(&[b"a:1\nb:", &[b'x'; 2_000_000][..], b"\n"].concat());
+    running.expect("record 2, key \"b\", of the input was not delivered: the record for topic");
+    running.input(b"c:3\n");
+    running.close_input();
+    running.expect("1 of 3 records was not delivered, record 2, key \"b\": the record for topic");
+    assert_eq!(running.code(), 6);
 }
 
 /// Settings that say something to the producer and to the consumer over a transport, from the command line and from a config.

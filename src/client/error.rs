@@ -95,9 +95,9 @@ pub enum ReadError {
         source: TransportError,
     },
     /// Reading of a partition, or of all, is over, since trying again is no use.
-    #[error("reading of topic {topic:?} has ended: {source}")]
+    #[error("reading{} has ended: {source}", of_topic(.topic))]
     Failed {
-        /// The topic.
+        /// The topic; `*` if it is all of a group.
         topic: Arc<str>,
         /// The partition; `None` if it is all of them.
         partition: Option<i32>,
@@ -135,6 +135,13 @@ impl From<ReadError> for Error {
         Self::new(ErrorKind::Broker, error)
     }
 }
+
+fn of_topic(topic: &str) -> String {
+    if topic == ALL { String::new() } else { format!(" of topic {topic:?}") }
+}
+
+/// In place of a topic: whatever a member of a group reads.
+pub(super) const ALL: &str = "*";
 
 fn going_on(resumed: Option<i64>) -> String {
     resumed.map_or_else(

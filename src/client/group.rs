@@ -149,7 +149,7 @@ impl GroupConsumer {
                 Ok(fetched) => fetched.into_iter().for_each(|of| self.take(of)),
                 Err(error) => {
                     self.over = true;
-                    let (topic, partition, source) = (Arc::from("*"), None, TransportError::from(error));
+                    let (topic, partition, source) = (Arc::from(super::error::ALL), None, TransportError::from(error));
                     self.ready.push_back(Err(ReadError::Failed { topic, partition, source }));
                 }
             }
@@ -294,7 +294,7 @@ fn read_error(topic: Arc<str>, partition: i32, error: FetchError) -> ReadError {
             ReadError::Failed { topic, partition: Some(partition), source }
         }
         FetchError::NoSuchPartition { .. } => {
-            let source = TransportError::new(TransportErrorKind::UnknownTopic, error.to_string());
+            let source = TransportError::new(TransportErrorKind::UnknownTopic, error.to_string()).advising(Some(""));
             ReadError::Interrupted { topic, partition: Some(partition), source }
         }
         FetchError::Failed { error, .. } => {

@@ -1,5 +1,6 @@
 //! What can go wrong between us and a cluster.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use kafka_protocol::error::ResponseError as Code;
@@ -15,8 +16,8 @@ use kafka_protocol::error::ResponseError as Code;
 /// assert!(!error.is_retriable());
 /// assert_eq!(
 ///     error.to_string(),
-///     "can't write to topic \"readings\": the broker says TopicAuthorizationFailed; give this user the right in the \
-///      broker's ACLs"
+///     "can't write to topic \"readings\": the broker says TopicAuthorizationFailed; give this user the right to it in \
+///      the broker's ACLs"
 /// );
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub struct Error {
     message: String,
     code: Option<i16>,
     arrived: bool,
+    /// What to do next, where it is known better than by the kind.
+    advice: Option<Cow<'static, str>>,
 }
 
 impl Error {
@@ -32,7 +35,7 @@ impl Error {
     /// added by the kind.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         let arrived = matches!(kind, ErrorKind::Disconnected | ErrorKind::TimedOut | ErrorKind::Corrupt);
-        Self { kind, message: message.into(), code: None, arrived }
+        Self { kind, message: message.into(), code: None, arrived, advice: None }
     }
 
     /// What a broker's error code means. `what` is what couldn't be done: `can't write to topic "readings"`.
@@ -51,7 +54,33 @@ impl Error {
         let limit = if code == MESSAGE_TOO_LARGE { ", by the topic's max.message.bytes" } else { "" };
         let message = format!("{what}: the broker says {name}{}{limit}", text.unwrap_or_default());
         let error = Self::new(kind_of(code), message);
-        Self { code: Some(code), arrived: may_be_in_the_log(code), ..error }
+        let advice = (code == INVALID_TOPIC).then_some(Cow::Borrowed(NAMES));
+        Self { code: Some(code), arrived: may_be_in_the_log(code), advice, ..error }
+    }
+
+    /// The same error, with what to do next, which the kind alone doesn't say.
+    pub(in crate::kafka) fn advising(self, advice: impl Into<Cow<'static, str>>) -> Self {
+        Self { advice: Some(advice.into()), ..self }
+    }
+
+    /// The same error, if a right is missing: which one, such as `write to topic "readings"`.
+    pub(in crate::kafka) fn needing(self, right: impl FnOnce() -> String) -> Self {
+        match self.kind {
+            ErrorKind::NotAuthorised if !self.is_policy() => {
+                let advice = format!("give this user the right to {} in the broker's ACLs", right());
+                self.advising(advice)
+            }
+            _ => self,
+        }
+    }
+
+    fn is_policy(&self) -> bool {
+        self.code == Some(POLICY_VIOLATION)
+    }
+
+    /// What to do next, if it is known better than by the kind.
+    pub(crate) fn advice(&self) -> Option<&Cow<'static, str>> {
+        self.advice.as_ref()
     }
 
     /// The same error of a call that can't have reached the broker.
@@ -114,10 +143,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.kind.advice() {
-            "" => f.write_str(&self.message),
-            advice => write!(f, "{}; {advice}", self.message),
-        }
+        write!(f, "{}; {}", self.message, self.advice.as_deref().unwrap_or(self.kind.advice()))
     }
 }
 
@@ -168,10 +194,10 @@ impl ErrorKind {
             Self::NotKafka => "check the port in bootstrap_servers, and security_protocol",
             Self::UnknownTopic => "create it, or wait until it is known",
             Self::OffsetOutOfRange => "go on from the beginning or the end of the partition",
-            Self::NotAuthorised => "give this user the right in the broker's ACLs",
+            Self::NotAuthorised => "give this user the right to it in the broker's ACLs",
             Self::Authentication => "check the credentials and certificates in the settings",
             Self::TooLarge => "send less at once, or raise the limit",
-            Self::Unsupported => "use a newer broker or another setting",
+            Self::Unsupported => "use a newer broker",
             Self::Corrupt => "find out who wrote it",
             Self::Fenced => "start anew",
             Self::Closed => "open a new one",
@@ -258,6 +284,10 @@ fn is_about_places(code: Code) -> bool {
 
 const MOST_CHARS: usize = 300;
 const MESSAGE_TOO_LARGE: i16 = 10;
+const INVALID_TOPIC: i16 = 17;
+const POLICY_VIOLATION: i16 = 44;
+/// What Kafka takes as names of topics.
+const NAMES: &str = "a topic's name has up to 249 characters, each a letter, a digit, '.', '_' or '-'";
 
 #[cfg(test)]
 mod tests {
@@ -293,6 +323,18 @@ mod tests {
             error.to_string(),
             "can't create topic \"t\": the broker says InvalidConfig (bad\\n\\u{1b}[31m\"value\"); see the broker's log"
         );
+    }
+
+    #[test]
+    fn which_right_is_missing_is_named() {
+        let told = |code| Error::from_code(code, "can't").needing(|| "read group \"g\"".to_owned()).to_string();
+        assert!(told(30).ends_with("; give this user the right to read group \"g\" in the broker's ACLs"));
+        assert!(!told(44).contains("read group") && !told(3).contains("read group"));
+    }
+
+    #[test]
+    fn what_a_topic_may_be_called_is_told() {
+        assert!(Error::from_code(17, "can't").to_string().ends_with("a letter, a digit, '.', '_' or '-'"));
     }
 
     #[test]

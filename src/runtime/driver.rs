@@ -168,7 +168,7 @@ impl Driver {
                 let what = format!("creating topic {topic}");
                 match made {
                     Ok(_) => self.machine.works(&what),
-                    Err(error) => self.machine.fails(what, error.to_string()),
+                    Err(error) => self.machine.failed(what, topic, error.to_string()),
                 }
             }
         }

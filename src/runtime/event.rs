@@ -34,7 +34,8 @@ pub enum Event {
         /// How many.
         count: usize,
     },
-    /// The broker failed, and is asked again. The same reason isn't told again until something else happens.
+    /// The broker fails, has done so for some seconds, and is asked again. The same reason isn't told again until something
+    /// else happens, and once for all topics.
     Broker {
         /// What was being done.
         what: String,
@@ -70,16 +71,35 @@ impl Event {
     }
 }
 
-/// What fails time and again: why it did last, and when.
+/// What fails time and again: why it did last, and since when.
 #[derive(Debug, Default)]
-pub(super) struct Failing(BTreeMap<String, (String, Duration)>);
+pub(super) struct Failing(BTreeMap<String, Trouble>);
+
+#[derive(Debug)]
+struct Trouble {
+    why: String,
+    first: Duration,
+    last: Duration,
+    told: bool,
+}
 
 impl Failing {
-    /// Whether it is news that this fails, and why.
-    pub(super) fn is_news(&mut self, what: &str, why: &str, now: Duration) -> bool {
-        self.0.retain(|_, (_, last)| now.saturating_sub(*last) < GIVEN_UP);
-        let known = self.0.insert(what.to_owned(), (why.to_owned(), now));
-        known.is_none_or(|(known, _)| known != why)
+    /// Whether it is news that this fails, and why: it has failed for so long, and of nothing else that fails was the same
+    /// told.
+    pub(super) fn is_news(&mut self, what: &str, why: &str, now: Duration, patience: Duration) -> bool {
+        self.0.retain(|_, trouble| now.saturating_sub(trouble.last) < GIVEN_UP);
+        let trouble = self.0.entry(what.to_owned());
+        let trouble = trouble.or_insert_with(|| Trouble { why: why.to_owned(), first: now, last: now, told: false });
+        trouble.last = now;
+        if trouble.why != why {
+            (trouble.why, trouble.told) = (why.to_owned(), false);
+        }
+        let due = now.saturating_sub(trouble.first) >= patience;
+        let told = self.0.values().any(|trouble| trouble.told && trouble.why == why);
+        if let Some(trouble) = self.0.get_mut(what).filter(|_| due && !told) {
+            trouble.told = true;
+        }
+        due && !told
     }
 
     /// It has worked.
@@ -103,15 +123,34 @@ const GIVEN_UP: Duration = Duration::from_secs(600);
 mod tests {
     use super::*;
 
+    const NOW: Duration = Duration::ZERO;
+
     #[test]
     fn a_reason_is_news_once_and_what_is_given_up_is_forgotten() {
         let (mut failing, start) = (Failing::default(), Duration::from_secs(1000));
-        assert!(failing.is_news("a", "no", start) && failing.is_news("b", "no", start));
-        assert!(!failing.is_news("a", "no", start + GIVEN_UP / 2) && failing.is_news("a", "why", start + GIVEN_UP / 2));
+        assert!(failing.is_news("a", "no", start, NOW) && !failing.is_news("b", "no", start, NOW));
+        let later = start + GIVEN_UP / 2;
+        assert!(!failing.is_news("a", "no", later, NOW) && failing.is_news("a", "why", later, NOW));
         failing.works("a");
-        assert!(failing.is_news("a", "why", start + GIVEN_UP / 2));
-        assert!(!failing.is_news("a", "why", start + GIVEN_UP));
+        assert!(failing.is_news("a", "why", later, NOW));
+        assert!(!failing.is_news("a", "why", start + GIVEN_UP, NOW));
         assert_eq!(failing.0.len(), 1, "b is forgotten");
-        assert!(failing.is_news("b", "no", start + GIVEN_UP));
+        assert!(failing.is_news("b", "no", start + GIVEN_UP, NOW));
+    }
+
+    #[test]
+    fn a_reason_that_others_have_too_is_told_by_who_is_left() {
+        let (mut failing, start) = (Failing::default(), Duration::from_secs(1000));
+        assert!(failing.is_news("a", "no", start, NOW) && !failing.is_news("b", "no", start, NOW));
+        failing.works("a");
+        assert!(failing.is_news("b", "no", start, NOW) && !failing.is_news("a", "no", start, NOW));
+    }
+
+    #[test]
+    fn what_passes_soon_is_no_news() {
+        let (mut failing, start, patience) = (Failing::default(), Duration::from_secs(1000), Duration::from_secs(2));
+        assert!(!failing.is_news("a", "no", start, patience));
+        assert!(!failing.is_news("a", "no", start + patience / 2, patience));
+        assert!(failing.is_news("a", "why", start + patience, patience));
     }
 }

@@ -56,7 +56,7 @@ impl Follower {
                     tokio::time::sleep(LOOK_AGAIN).await;
                 }
                 Err(error) => {
-                    self.machine.fails(what.clone(), error.to_string());
+                    self.machine.fails(what.clone(), &topic, error.to_string());
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(Duration::from_secs(5));
                 }
@@ -99,7 +99,7 @@ impl Follower {
                 if error.is_retriable() {
                     return Err(error);
                 }
-                self.machine.fails(creating, error.to_string());
+                self.machine.fails(creating, topic, error.to_string());
                 return Ok(false);
             }
             self.machine.works(&creating);
@@ -164,7 +164,7 @@ impl Follower {
                 }
             }
             Err(error) => {
-                self.machine.fails(READING.into(), error.to_string());
+                self.machine.fails(READING.into(), "", error.to_string());
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -205,7 +205,7 @@ impl Follower {
     }
 
     async fn failed(&self, topic: &Topic, partition: i32, error: &TransportError) {
-        self.machine.fails(reading(topic, partition), error.to_string());
+        self.machine.fails(reading(topic, partition), topic, error.to_string());
         let earliest = match error.kind() {
             TransportErrorKind::OffsetOutOfRange => {
                 self.transport.offset(topic, partition, OffsetAt::Earliest, WITHIN).await.ok()

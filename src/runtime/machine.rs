@@ -155,9 +155,20 @@ impl Machine {
         let _ = self.events.send(event);
     }
 
-    /// Something that is tried again has failed at the broker: told once, until the reason changes or [`Machine::works`].
-    pub(super) fn fails(&self, what: String, why: String) {
-        match self.failing().is_news(&what, &why, self.clock.now().mono) {
+    /// Something of a topic that is tried again has failed at the broker: told once it has lasted, until the reason changes
+    /// or [`Machine::works`], and once for all topics. What ends a program soon is for it to tell.
+    pub(super) fn fails(&self, what: String, topic: &str, why: String) {
+        self.fails_after(PATIENCE, what, topic, why);
+    }
+
+    /// The same of what isn't tried again by itself: told at once.
+    pub(super) fn failed(&self, what: String, topic: &str, why: String) {
+        self.fails_after(Duration::ZERO, what, topic, why);
+    }
+
+    fn fails_after(&self, patience: Duration, what: String, topic: &str, why: String) {
+        let reason = if topic.is_empty() { why.clone() } else { why.replace(topic, "") };
+        match self.failing().is_news(&what, &reason, self.clock.now().mono, patience) {
             true => self.report(Event::Broker { what, why }),
             false => tracing::debug!("{what} failed again: {why}"),
         }
@@ -302,6 +313,9 @@ fn outcome<E: std::fmt::Display>(result: Result<Outcome, E>) -> Result<Outcome, 
 
 /// How long a serializer waits for its first secret, at most: it is made on the caller's own thread.
 const PREPARED_WITHIN: Duration = Duration::from_secs(10);
+
+/// What fails for a shorter time isn't told.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long a key that was waited for in vain counts against its root's budget.
 const VAIN: Duration = Duration::from_secs(300);

@@ -1,5 +1,6 @@
 //! Why a call to a broker failed, in terms that a caller can act on.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// A call that failed: a [kind](TransportErrorKind) to act on, and a sentence for people.
@@ -15,13 +16,21 @@ use std::fmt;
 pub struct TransportError {
     kind: TransportErrorKind,
     message: String,
+    /// What to do next, where it is known better than by the kind; empty if the message says it.
+    advice: Option<Cow<'static, str>>,
 }
 
 impl TransportError {
     /// An error of this kind. `message` says what failed, in lower case and without a full stop; what to do next is
     /// added by the kind.
     pub fn new(kind: TransportErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), advice: None }
+    }
+
+    /// The same error, with what to do next, if it is known better than by the kind; empty if the message says it.
+    #[cfg(feature = "kafka")]
+    pub(crate) fn advising(self, advice: Option<impl Into<Cow<'static, str>>>) -> Self {
+        Self { advice: advice.map(Into::into).or(self.advice), ..self }
     }
 
     /// The kind.
@@ -47,7 +56,10 @@ impl TransportError {
 
 impl fmt::Display for TransportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; {}", self.message, self.kind.advice())
+        match self.advice.as_deref().unwrap_or(self.kind.advice()) {
+            "" => f.write_str(&self.message),
+            advice => write!(f, "{}; {advice}", self.message),
+        }
     }
 }
 
@@ -57,6 +69,8 @@ impl std::error::Error for TransportError {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TransportErrorKind {
+    /// A setting or an argument makes no sense.
+    Configuration,
     /// No broker answers at the addresses that we have. Nothing was sent.
     Unreachable,
     /// Who answers isn't a Kafka broker, or not one that is spoken to in this way (TLS on a plain port, say).
@@ -91,15 +105,16 @@ impl TransportErrorKind {
 
     fn advice(self) -> &'static str {
         match self {
+            Self::Configuration => "correct the setting",
             Self::Unreachable => "check bootstrap_servers and security_protocol, and that the broker runs",
             Self::NotKafka => "check the port in bootstrap_servers, and security_protocol",
             Self::TimedOut => "check the broker and the network, then try again",
             Self::UnknownTopic => "create it, or allow this node to",
             Self::OffsetOutOfRange => "go on from the beginning or the end of the partition",
-            Self::NotAuthorised => "give this user the right in the broker's ACLs",
+            Self::NotAuthorised => "give this user the right to it in the broker's ACLs",
             Self::Authentication => "check the credentials and certificates in the settings",
             Self::TooLarge => "send less at once, or raise the limit",
-            Self::Unsupported => "choose another setting or a newer broker",
+            Self::Unsupported => "do without it, or use a newer broker",
             Self::Corrupt => "find out who wrote it; reading can go on after it",
             Self::Closed => "open a new one",
             Self::Other => "see the broker's log",

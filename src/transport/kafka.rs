@@ -74,7 +74,7 @@ impl Kafka {
     /// use kafkacrypto::transport::{TransportErrorKind, kafka::Kafka};
     ///
     /// assert!(Kafka::lazy(Config::new(["broker.example:9092"])).is_ok());
-    /// assert_eq!(Kafka::lazy(Config::new([""; 0])).unwrap_err().kind(), TransportErrorKind::Unsupported);
+    /// assert_eq!(Kafka::lazy(Config::new([""; 0])).unwrap_err().kind(), TransportErrorKind::Configuration);
     /// ```
     pub fn lazy(config: Config) -> Result<Self, TransportError> {
         let client = Client::new(config).map_err(|error| failed("can't use the Kafka settings", error))?;
@@ -122,7 +122,7 @@ impl Kafka {
     /// let broker = setting("bootstrap_servers", "broker.example:9092");
     /// let (_, warnings) = Kafka::from_settings(&[broker, setting("selector", "epoll")].into())?;
     /// assert_eq!(warnings.len(), 1);
-    /// assert_eq!(Kafka::from_settings(&[].into()).unwrap_err().kind(), TransportErrorKind::Unsupported);
+    /// assert_eq!(Kafka::from_settings(&[].into()).unwrap_err().kind(), TransportErrorKind::Configuration);
     /// # Ok::<(), kafkacrypto::transport::TransportError>(())
     /// ```
     pub fn from_settings(settings: &BTreeMap<String, String>) -> Result<(Self, Vec<String>), TransportError> {

@@ -52,7 +52,7 @@ impl KafkaOptions {
     /// assert!(warnings.is_empty());
     ///
     /// settings.insert("security_protocol".to_owned(), "SSL".to_owned());
-    /// assert_eq!(KafkaOptions::from_settings(&settings).unwrap_err().kind(), TransportErrorKind::Unsupported);
+    /// assert_eq!(KafkaOptions::from_settings(&settings).unwrap_err().kind(), TransportErrorKind::Configuration);
     /// # Ok::<(), kafkacrypto::transport::TransportError>(())
     /// ```
     pub fn from_settings(settings: &BTreeMap<String, String>) -> Result<(Self, Vec<String>), TransportError> {
@@ -199,7 +199,7 @@ fn warning(name: &str) -> String {
 }
 
 fn bad(message: String) -> TransportError {
-    TransportError::new(TransportErrorKind::Unsupported, message)
+    TransportError::new(TransportErrorKind::Configuration, message)
 }
 
 const HERE: [&str; 7] = [
@@ -270,7 +270,7 @@ mod tests {
             (vec![("bootstrap_servers", "h"), ("max_request_size", "big")], "max_request_size"),
         ] {
             let error = read(&settings).unwrap_err();
-            assert_eq!(error.kind(), TransportErrorKind::Unsupported);
+            assert_eq!(error.kind(), TransportErrorKind::Configuration);
             assert!(error.to_string().contains(name), "{error}");
         }
     }

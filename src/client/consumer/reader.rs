@@ -321,7 +321,8 @@ impl Reader {
 
     fn failure(&self, partition: Option<i32>, source: TransportError, failed: bool) -> ReadError {
         let topic = self.topic.clone();
-        tracing::warn!(topic = &*topic, partition, %source, failed, "reading is interrupted");
+        // Whoever reads is told; here it would be the second time.
+        tracing::debug!(topic = &*topic, partition, %source, failed, "reading is interrupted");
         match failed {
             true => ReadError::Failed { topic, partition, source },
             false => ReadError::Interrupted { topic, partition, source },

@@ -90,7 +90,10 @@ impl NewTopic {
         match result.map(|result| (result.error_code, &result.error_message)) {
             Some((0, _)) => Ok(Created::New),
             Some((code, _)) if code == ResponseError::TopicAlreadyExists.code() => Ok(Created::Existed),
-            Some((code, said)) => Err(Error::from_code_and_text(code, said.as_deref(), &what)),
+            Some((code, said)) => {
+                let error = Error::from_code_and_text(code, said.as_deref(), &what);
+                Err(error.needing(|| format!("create topic \"{}\"", escaped(&self.name))))
+            }
             None => Err(Error::new(ErrorKind::Corrupt, format!("{what}: the answer doesn't mention it"))),
         }
     }

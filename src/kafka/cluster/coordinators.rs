@@ -46,13 +46,22 @@ impl Coordinator {
         }
     }
 
+    /// What who asks means to do.
+    fn right(self) -> &'static str {
+        match self {
+            Self::Group => "read",
+            Self::Transaction => "describe",
+        }
+    }
+
     /// The broker, and where it is.
     pub(in crate::kafka) fn read(self, key: &str, response: FindCoordinatorResponse) -> Result<i32, Error> {
         let what = match self {
             Self::Group => "group",
             Self::Transaction => "transactional id",
         };
-        let what = format!("can't find the coordinator of {what} \"{}\"", escaped(key));
+        let whose = format!("{what} \"{}\"", escaped(key));
+        let what = format!("can't find the coordinator of {whose}");
         let found = response.coordinators.into_iter().find(|found| found.key.as_str() == key);
         let (code, text, broker) = match found {
             Some(found) => (found.error_code, found.error_message, found.node_id.0),
@@ -61,7 +70,10 @@ impl Coordinator {
         match (code, broker) {
             (0, 0..) => Ok(broker),
             (0, _) => Err(Error::from_code(COORDINATOR_NOT_AVAILABLE, &what)),
-            _ => Err(Error::from_code_and_text(code, text.as_deref(), &what)),
+            _ => {
+                let error = Error::from_code_and_text(code, text.as_deref(), &what);
+                Err(error.needing(|| format!("{} {whose}", self.right())))
+            }
         }
     }
 }

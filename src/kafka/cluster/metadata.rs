@@ -7,7 +7,7 @@ use kafka_protocol::messages::MetadataResponse;
 use kafka_protocol::messages::metadata_response::{MetadataResponsePartition, MetadataResponseTopic};
 use uuid::Uuid;
 
-use crate::kafka::error::{Error, ErrorKind};
+use crate::kafka::error::{Error, ErrorKind, escaped};
 
 /// What a broker said about the cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -81,11 +81,10 @@ impl Metadata {
 impl TopicMetadata {
     /// Who leads a partition, or why nobody does.
     pub(in crate::kafka) fn leader(&self, partition: i32) -> Result<Leader, Error> {
-        let what = || format!("topic \"{}\", partition {partition}", crate::kafka::error::escaped(&self.name));
+        let what = || format!("topic \"{}\", partition {partition}", escaped(&self.name));
         let Some(found) = self.partitions.get(&partition) else {
-            let count = self.partitions.len();
-            let message = format!("there is no {}: it has {count}", what());
-            return Err(Error::new(ErrorKind::UnknownTopic, message).unsent());
+            let message = format!("there is no {}: it has {}", what(), counted(self.partitions.len()));
+            return Err(Error::new(ErrorKind::UnknownTopic, message).unsent().advising("choose one that it has"));
         };
         match found.leader {
             Some(broker) => Ok(Leader { broker, epoch: found.epoch, topic_id: self.id }),
@@ -107,6 +106,14 @@ impl TopicMetadata {
     }
 }
 
+/// Which partitions a topic has: `partitions 0 to 2`.
+pub(in crate::kafka) fn counted(partitions: usize) -> String {
+    match partitions {
+        0 | 1 => "partition 0 alone".to_owned(),
+        count => format!("partitions 0 to {}", count - 1),
+    }
+}
+
 fn topic(topic: MetadataResponseTopic) -> Option<(String, Answer)> {
     let name = topic.name?.to_string();
     let found = match topic.error_code {
@@ -116,7 +123,11 @@ fn topic(topic: MetadataResponseTopic) -> Option<(String, Answer)> {
             Ok(Some(Arc::new(TopicMetadata { name: name.as_str().into(), id, internal, partitions })))
         }
         UNKNOWN_TOPIC | UNKNOWN_TOPIC_ID => Ok(None),
-        code => Err(Error::from_code(code, &format!("can't see topic \"{}\"", crate::kafka::error::escaped(&name)))),
+        code => {
+            let topic = format!("topic \"{}\"", escaped(&name));
+            let error = Error::from_code(code, &format!("can't see {topic}"));
+            Err(error.needing(|| format!("describe {topic}, or to read or write it, which includes that,")))
+        }
     };
     Some((name, found))
 }
@@ -182,13 +193,18 @@ mod tests {
     #[test]
     fn topics_that_are_there_not_there_and_hidden() {
         assert_eq!(only(answer(vec![named("t", 3)])), Ok(None));
-        assert_eq!(only(answer(vec![named("t", 29)])).unwrap_err().kind(), ErrorKind::NotAuthorised);
+        let hidden = only(answer(vec![named("t", 29)])).unwrap_err();
+        assert_eq!(hidden.kind(), ErrorKind::NotAuthorised);
+        assert!(hidden.to_string().contains("give this user the right to describe topic \"t\""), "{hidden}");
         let found = only(answer(vec![named("t", 0).with_partitions(vec![led(0, 1, 5), led(1, -1, 5)])]));
         let found = found.unwrap().unwrap();
         assert_eq!(found.leader(0).unwrap(), Leader { broker: 1, epoch: 5, topic_id: Uuid::nil() });
         let none = found.leader(1).unwrap_err();
         assert!(none.is_retriable() && none.wants_metadata());
-        assert_eq!(found.leader(2).unwrap_err().message(), "there is no topic \"t\", partition 2: it has 2");
+        assert_eq!(
+            found.leader(2).unwrap_err().message(),
+            "there is no topic \"t\", partition 2: it has partitions 0 to 1"
+        );
     }
 
     #[test]

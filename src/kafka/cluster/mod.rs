@@ -39,7 +39,7 @@ use topics::Topics;
 pub(in crate::kafka) use attempts::{Attempts, Repeated};
 pub(in crate::kafka) use coordinators::Coordinator;
 pub(in crate::kafka) use lanes::Lane;
-pub(in crate::kafka) use metadata::{BrokerInfo, Leader, Metadata, PartitionMetadata, TopicMetadata};
+pub(in crate::kafka) use metadata::{BrokerInfo, Leader, Metadata, PartitionMetadata, TopicMetadata, counted};
 
 pub(in crate::kafka) use peers::Way;
 pub(in crate::kafka) use throttle::Throttled;
@@ -103,9 +103,7 @@ impl Client {
     /// # Errors
     /// [`ErrorKind::Config`](super::ErrorKind::Config): settings that can't be used.
     pub fn new(config: Config) -> Result<Self, Error> {
-        if config.bootstrap().is_empty() {
-            return Err(Error::new(ErrorKind::Config, "bootstrap_servers is missing"));
-        }
+        config.check_bootstrap()?;
         let times = config.times();
         let backoff = Backoff::new(SOON.min(times.first_backoff), times.most_backoff);
         let dialer = Arc::new(Dialer::new(config)?);
@@ -362,7 +360,11 @@ impl fmt::Debug for Client {
 /// Which broker it was that the cluster told us of.
 fn advertised(to: Target, error: Error) -> Error {
     match to {
-        Target::Broker(id) => error.at(&format!("broker {id}, at the address that it advertises")),
+        Target::Broker(id) => {
+            let mendable = matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::TimedOut);
+            let error = error.at(&format!("broker {id}, at the address that it advertises"));
+            if mendable { error.advising(ADVERTISED) } else { error }
+        }
         Target::Any | Target::Controller => error,
     }
 }
@@ -375,6 +377,9 @@ fn says_little(error: &Error) -> u8 {
         _ => 0,
     }
 }
+
+const ADVERTISED: &str = "check that this broker runs, that its advertised.listeners names an address for clients like \
+                          this one, and the network and DNS between";
 
 fn now() -> std::time::Instant {
     Instant::now().into_std()

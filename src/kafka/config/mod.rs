@@ -13,6 +13,7 @@ use std::time::Duration;
 pub use settings::Settings;
 pub use uses::Said;
 
+use super::error::{Error, ErrorKind, escaped};
 use super::security::SecuritySettings;
 
 /// How to reach a cluster.
@@ -133,6 +134,21 @@ impl Config {
         &self.bootstrap
     }
 
+    /// Whether there are addresses, and all can be some.
+    pub(in crate::kafka) fn check_bootstrap(&self) -> Result<(), Error> {
+        if self.bootstrap.is_empty() {
+            return Err(Error::new(ErrorKind::Config, "bootstrap_servers is missing"));
+        }
+        match self.bootstrap.iter().find(|address| !is_address(address)) {
+            None => Ok(()),
+            Some(wrong) => {
+                let message = format!("bootstrap_servers has \"{}\", and that is no host:port", escaped(wrong));
+                let advice = "give host:port with a port up to 65535, such as broker.example:9092, with commas between";
+                Err(Error::new(ErrorKind::Config, message).advising(advice))
+            }
+        }
+    }
+
     pub(in crate::kafka) fn security(&self) -> &SecuritySettings {
         &self.security
     }
@@ -177,13 +193,28 @@ pub(in crate::kafka) struct Times {
 }
 
 /// The address with its port; `None` when there is no address.
+/// Whether this can be `host:port`.
+fn is_address(address: &str) -> bool {
+    let Some((host, port)) = address.rsplit_once(':') else { return false };
+    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let named = |host: &str| !host.is_empty() && host.chars().all(|c| c.is_alphanumeric() || "-._".contains(c));
+    port.parse::<u16>().is_ok_and(|port| port > 0)
+        && inner.map_or_else(|| named(host), |host| is_v6(host) || named(host))
+}
+
+/// With or without a zone.
+fn is_v6(host: &str) -> bool {
+    host.split('%').next().is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok())
+}
+
 fn with_port(address: &str) -> Option<String> {
     let address = address.trim();
     let host = address.rsplit_once(':').map(|(host, _)| host);
     match host {
         None if address.is_empty() => None,
         Some(host) if !host.contains(':') || host.ends_with(']') => Some(address.to_owned()),
-        Some(_) if !address.ends_with(']') => Some(format!("[{address}]:9092")),
+        Some(_) if is_v6(address) => Some(format!("[{address}]:9092")),
+        Some(_) if !address.ends_with(']') => Some(address.to_owned()),
         _ => Some(format!("{address}:9092")),
     }
 }
@@ -191,6 +222,17 @@ fn with_port(address: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for fine in ["a", "b.example:1", "::1", "[fe80::1%eth0]:2", "10.0.0.1:65535", "under_score:9"] {
+            Config::new([fine]).check_bootstrap().unwrap();
+        }
+        for wrong in ["http://localhost:9092", "localhost:99999", "localhost:0", "a b:1", "a:", ":9092", "a:b:c"] {
+            let error = Config::new(["fine:9092", wrong]).check_bootstrap().unwrap_err();
+            assert!(error.to_string().contains(&format!("\"{wrong}\", and that is no host:port; give")), "{error}");
+        }
+    }
 
     #[test]
     fn ports_are_added() {

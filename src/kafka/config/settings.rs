@@ -69,6 +69,9 @@ impl Settings {
             Some(known) => match known.used {
                 Use::Fixed(values) if !is_one_of(&value, values) => known.says,
                 _ => {
+                    if known.name == "bootstrap_servers" && !value.is_empty() {
+                        Config::new(value.split(',')).check_bootstrap()?;
+                    }
                     self.keep(known.name, value);
                     return Ok(());
                 }
@@ -121,6 +124,7 @@ impl Settings {
         if config.bootstrap().is_empty() {
             return Err(Error::new(ErrorKind::Config, "bootstrap_servers is missing in the Kafka settings"));
         }
+        config.check_bootstrap()?;
         self.secured(self.timed(self.limited(config)?)?)
     }
 

@@ -70,6 +70,11 @@ pub enum FetchError {
 }
 
 impl FetchError {
+    /// Whether its sentence says what to do next.
+    pub(crate) fn advises(&self) -> bool {
+        !matches!(self, Self::Corrupt { .. })
+    }
+
     /// The partition.
     pub fn partition(&self) -> &TopicPartition {
         match self {

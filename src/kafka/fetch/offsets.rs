@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::core::{Find, OffsetFound, OffsetWant};
 use super::{Isolation, OffsetAt, TopicPartition, wire};
 use crate::kafka::cluster::Target;
+use crate::kafka::error::escaped;
 use crate::kafka::{Client, Error, ErrorKind};
 
 /// What brokers said: partition → offset, or its error code.
@@ -219,7 +220,8 @@ fn at(said: &Said, partition: &TopicPartition) -> OffsetFound {
     match said.get(partition) {
         Some(Ok(offset)) => OffsetFound::At(*offset),
         Some(Err(code)) => {
-            OffsetFound::Failed(Error::from_code(*code, &format!("can't find an offset of {partition}")))
+            let error = Error::from_code(*code, &format!("can't find an offset of {partition}"));
+            OffsetFound::Failed(error.needing(|| format!("read topic \"{}\"", escaped(&partition.topic))))
         }
         None => OffsetFound::Failed(none(partition)),
     }

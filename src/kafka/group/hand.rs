@@ -77,7 +77,13 @@ impl Refusal {
     pub(super) fn into_error(self, group: &str) -> Error {
         let what = format!("can't be a member of the group \"{}\"", escaped(group));
         match self {
-            Self::Code(code, said) => Error::from_code_and_text(code, said.as_deref(), &what),
+            Self::Code(code, said) => {
+                let error = Error::from_code_and_text(code, said.as_deref(), &what);
+                error.needing(|| match code {
+                    TOPIC_REFUSED => "describe its topics".to_owned(),
+                    _ => format!("read group \"{}\"", escaped(group)),
+                })
+            }
             Self::Silence => Error::new(ErrorKind::TimedOut, format!("{what}: its coordinator doesn't answer")),
             Self::Hopeless(error) => error.at(&what),
         }
@@ -105,6 +111,9 @@ impl Refusal {
             )
     }
 }
+
+/// `TopicAuthorizationFailed`.
+pub(super) const TOPIC_REFUSED: i16 = 29;
 
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {

@@ -11,6 +11,7 @@ use kafka_protocol::messages::{GroupId, OffsetCommitRequest, OffsetFetchRequest,
 use kafka_protocol::protocol::Request;
 use tokio::time::Instant;
 
+use super::hand::TOPIC_REFUSED;
 use super::member::Identity;
 use super::wire::text;
 use crate::kafka::cluster::{Attempts, Coordinator, Repeated, Target, Throttled};
@@ -111,7 +112,11 @@ impl Client {
                     let topic = escaped(topic);
                     let what =
                         format!("can't commit offsets of \"{topic}\"/{partition} in the group \"{}\"", escaped(group));
-                    Err(Error::from_code(code, &what))
+                    let right = || match code {
+                        TOPIC_REFUSED => format!("read topic \"{topic}\""),
+                        _ => format!("read group \"{}\"", escaped(group)),
+                    };
+                    Err(Error::from_code(code, &what).needing(right))
                 }
             }
         };
@@ -188,7 +193,8 @@ fn read_committed(group: &str, response: OffsetFetchResponse) -> Result<BTreeMap
     let what = || format!("can't read the committed offsets of the group \"{}\"", escaped(group));
     let code = response.groups.first().map_or(response.error_code, |group| group.error_code);
     if code != 0 {
-        return Err(Error::from_code(code, &what()));
+        let right = || format!("read group \"{}\"", escaped(group));
+        return Err(Error::from_code(code, &what()).needing(right));
     }
     let old = response.topics.into_iter().flat_map(|topic| {
         let name = topic.name.to_string();
@@ -207,7 +213,8 @@ fn read_committed(group: &str, response: OffsetFetchResponse) -> Result<BTreeMap
     let mut committed = BTreeMap::new();
     for (partition, code, offset, epoch, metadata) in old.chain(new) {
         if code != 0 {
-            return Err(Error::from_code(code, &format!("{}, {partition}", what())));
+            let right = || format!("read topic \"{}\"", escaped(&partition.topic));
+            return Err(Error::from_code(code, &format!("{}, {partition}", what())).needing(right));
         }
         if offset >= 0 {
             let leader_epoch = Some(epoch).filter(|epoch| *epoch >= 0);

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
-use crate::kafka::cluster::Client;
+use crate::kafka::cluster::{Client, counted};
 use crate::kafka::error::{Error, ErrorKind, escaped};
 
 use super::report::Delivery;
@@ -288,12 +288,13 @@ impl Shared {
         until: Instant,
     ) -> Result<(), Error> {
         let topic = &record.topic;
+        let there = matches!(refusal, Refusal::Partition(_));
         let missing = match refusal {
             Refusal::Record(error) => return Err(error),
             Refusal::Topic => format!("there is no topic \"{}\"", escaped(topic)),
             Refusal::Partition(count) => {
                 let number = record.partition.unwrap_or_default();
-                format!("topic \"{}\" has no partition {number}: it has {count}", escaped(topic))
+                format!("topic \"{}\" has no partition {number}: it has {}", escaped(topic), counted(count))
             }
         };
         if looked > 0 {
@@ -301,7 +302,8 @@ impl Shared {
         }
         // A topic or a partition that was just made takes a moment to be known everywhere.
         if looked > MOST_LOOKS {
-            return Err(Error::new(ErrorKind::UnknownTopic, missing).unsent());
+            let error = Error::new(ErrorKind::UnknownTopic, missing).unsent();
+            return Err(if there { error.advising("choose one that it has") } else { error });
         }
         let found = match self.client.topic(topic, until).await {
             Ok(found) => found.map(|found| Places::new(&found)),

@@ -117,14 +117,17 @@ async fn refresh(shared: Arc<Shared>, topic: Arc<str>, stale: bool) -> Event {
 }
 
 async fn ask_id(shared: &Shared) -> Result<(i64, i16), Error> {
-    let what = "can't get a producer id (the right to write to a topic is needed for it)";
+    let what = "can't get a producer id";
     let build = |_| InitProducerIdRequest::default().with_transactional_id(None).with_transaction_timeout_ms(i32::MAX);
     let deadline = Instant::now() + shared.request_timeout;
     let answer = shared.client.call::<InitProducerIdRequest>(Target::Any, deadline, build).await;
     let (response, _) = answer.map_err(|error| error.at(what).unsent())?;
     match response.error_code {
         0 => Ok((response.producer_id.0, response.producer_epoch)),
-        code => Err(Error::from_code(code, what).unsent()),
+        code => {
+            let right = || "write to the topic (or idempotent write to the cluster)".to_owned();
+            Err(Error::from_code(code, what).unsent().needing(right))
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
 use uuid::Uuid;
 
 use super::report::Ack;
-use crate::kafka::error::{Error, ErrorKind};
+use crate::kafka::error::{Error, ErrorKind, escaped};
 use crate::kafka::frame::Draft;
 use crate::kafka::protocol::Body;
 
@@ -113,7 +113,9 @@ impl Answer {
         let topics = self.response.responses.iter().filter(|of| named(&of.name, of.topic_id));
         let mut answers = topics.flat_map(|of| &of.partition_responses);
         match answers.find(|answer| answer.index == partition) {
-            Some(answer) => read(answer, what),
+            Some(answer) => {
+                read(answer, what).map_err(|error| error.needing(|| format!("write to topic \"{}\"", escaped(topic))))
+            }
             None => Err(Error::new(ErrorKind::Corrupt, format!("{}: the broker's answer leaves it out", what()))),
         }
     }

@@ -120,7 +120,11 @@ impl SecuritySettings {
     pub(super) fn credentials(&self) -> Result<Credentials, Error> {
         let mechanism = self.mechanism.ok_or_else(|| missing("sasl_mechanism"))?;
         if mechanism == SaslMechanism::OauthBearer {
-            let tokens = self.tokens.as_ref().ok_or_else(|| missing("sasl_oauth_token_provider"))?;
+            let tokens = self.tokens.as_ref().ok_or_else(|| {
+                let needs = "sasl_mechanism OAUTHBEARER needs a source of tokens (sasl_oauth_token_provider), which a \
+                             Rust program can hand in (Config::sasl_oauth_token_provider) and no text can";
+                Error::new(ErrorKind::Config, needs).advising("choose PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
+            })?;
             return Ok(Credentials::Tokens(Arc::clone(&tokens.0)));
         }
         let username = self.username.clone().ok_or_else(|| missing("sasl_plain_username"))?;

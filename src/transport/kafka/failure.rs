@@ -12,12 +12,12 @@ pub(super) fn unreadable(error: &FetchError) -> TransportError {
         FetchError::NoSuchPartition { .. } => Kind::UnknownTopic,
         FetchError::Failed { error, partition } => return failed(&format!("can't read {partition}"), error.clone()),
     };
-    TransportError::new(kind, error.to_string())
+    TransportError::new(kind, error.to_string()).advising(error.advises().then_some(""))
 }
 
 /// The same for what changes something: that it may have arrived is told, whatever else is known.
 pub(super) fn changed(what: &str, error: Error) -> TransportError {
-    TransportError::new(changed_kind(&error), told(what, &error))
+    TransportError::new(changed_kind(&error), told(what, &error)).advising(error.advice().cloned())
 }
 
 fn changed_kind(error: &Error) -> Kind {
@@ -34,7 +34,7 @@ pub(super) fn unusable(error: Error) -> TransportError {
 }
 
 pub(super) fn failed(what: &str, error: Error) -> TransportError {
-    TransportError::new(kind_of(&error), told(what, &error))
+    TransportError::new(kind_of(&error), told(what, &error)).advising(error.advice().cloned())
 }
 
 /// What failed, once: the client often says it too.
@@ -47,7 +47,7 @@ fn told(what: &str, error: &Error) -> String {
 
 impl From<Error> for TransportError {
     fn from(error: Error) -> Self {
-        Self::new(changed_kind(&error), error.message())
+        Self::new(changed_kind(&error), error.message()).advising(error.advice().cloned())
     }
 }
 
@@ -56,7 +56,8 @@ fn kind_of(error: &Error) -> Kind {
         ErrorKind::Unreachable | ErrorKind::Disconnected => Kind::Unreachable,
         ErrorKind::TimedOut => Kind::TimedOut,
         ErrorKind::NotKafka => Kind::NotKafka,
-        ErrorKind::Config | ErrorKind::Unsupported => Kind::Unsupported,
+        ErrorKind::Config => Kind::Configuration,
+        ErrorKind::Unsupported => Kind::Unsupported,
         ErrorKind::UnknownTopic => Kind::UnknownTopic,
         ErrorKind::OffsetOutOfRange => Kind::OffsetOutOfRange,
         ErrorKind::NotAuthorised => Kind::NotAuthorised,
@@ -68,7 +69,7 @@ fn kind_of(error: &Error) -> Kind {
             Some(
                 INVALID_TOPIC | INVALID_PARTITIONS | INVALID_CONFIG | INVALID_REQUEST | INVALID_TIMESTAMP
                 | INVALID_RECORD,
-            ) => Kind::Unsupported,
+            ) => Kind::Configuration,
             _ => Kind::Other,
         },
     }
@@ -99,7 +100,7 @@ mod tests {
         assert!(error(ErrorKind::Disconnected).may_have_arrived());
         assert!(error(ErrorKind::TimedOut).may_have_arrived());
         assert_eq!(error(ErrorKind::Unreachable).kind(), Kind::Unreachable);
-        assert_eq!(failed("can't", Error::from_code(17, "x")).kind(), Kind::Unsupported);
+        assert_eq!(failed("can't", Error::from_code(17, "x")).kind(), Kind::Configuration);
         assert_eq!(failed("can't", Error::from_code(19, "x")).kind(), Kind::Other);
     }
 }

@@ -7,6 +7,7 @@ mod consume;
 mod demo;
 mod escrow;
 mod key;
+mod lost;
 mod produce;
 mod provision;
 mod serve;

@@ -10,7 +10,9 @@ use kafkacrypto::client::{Producer, ProducerOptions, ProducerRecord, Queued, Sen
 use kafkacrypto::error::Error;
 use kafkacrypto::runtime::Node;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::time::MissedTickBehavior;
 
+use super::lost::{Lost, Place};
 use crate::answers::Answers;
 use crate::failure::Failure;
 use crate::kcat::{self, Delimiter};
@@ -34,7 +36,7 @@ pub(crate) struct ProduceArgs {
     #[arg(short = 'H', value_name = "NAME=VALUE", value_parser = kcat::header)]
     headers: Vec<(String, Option<Vec<u8>>)>,
     /// Compress: none, gzip, snappy, lz4 or zstd (what is encrypted hardly gets smaller) [default: as the config says]
-    #[arg(short = 'z', value_name = "CODEC")]
+    #[arg(short = 'z', value_name = "CODEC", value_parser = ["none", "gzip", "snappy", "lz4", "zstd"], hide_possible_values = true)]
     codec: Option<String>,
     /// What separates key and value in each record
     #[arg(short = 'K', value_name = "DELIMITER", value_parser = Delimiter::parse)]
@@ -62,8 +64,9 @@ pub(crate) struct ProduceArgs {
 #[derive(Default)]
 struct Outcome {
     delivered: u64,
-    failed: u64,
+    lost: Lost,
     stopped: bool,
+    /// What else ended it.
     first: Option<Failure>,
 }
 
@@ -144,35 +147,57 @@ enum End {
 async fn queue_all(
     producer: &Producer,
     input: &mut Receiver<ProducerRecord>,
-    on_their_way: Sender<Queued>,
+    on_their_way: Sender<(Place, Queued)>,
 ) -> Result<End, Failure> {
     let stopped = session::stopped();
     tokio::pin!(stopped);
-    loop {
+    for number in 1.. {
         let record = tokio::select! {
             record = input.recv() => record,
             () = &mut stopped => return Ok(End::Stopped),
         };
         let Some(record) = record else { return Ok(End::Input) };
+        let place = Place::of(number, &record);
         let queued = producer.queue(record).await.map_err(failure)?;
-        if on_their_way.send(queued).await.is_err() {
-            return Ok(End::Stopped);
+        if on_their_way.send((place, queued)).await.is_err() {
+            break;
+        }
+    }
+    Ok(End::Stopped)
+}
+
+/// What fails is told at once as long as the input goes on, which may be for weeks; at the most a line for each second.
+async fn collect(mut results: Receiver<(Place, Queued)>) -> Outcome {
+    let mut outcome = Outcome::default();
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let ended = {
+            let next = async {
+                let (place, queued) = results.recv().await?;
+                Some((place, queued.await))
+            };
+            tokio::pin!(next);
+            loop {
+                tokio::select! {
+                    biased;
+                    _ = seconds.tick() => tell(outcome.lost.tick()),
+                    ended = &mut next => break ended,
+                }
+            }
+        };
+        match ended {
+            None => return outcome,
+            Some((_, Ok(_))) => outcome.delivered += 1,
+            Some((place, Err(error))) => tell(outcome.lost.add(place, error, !results.is_closed())),
         }
     }
 }
 
-async fn collect(mut results: Receiver<Queued>) -> Outcome {
-    let mut outcome = Outcome::default();
-    while let Some(queued) = results.recv().await {
-        match queued.await {
-            Ok(_) => outcome.delivered += 1,
-            Err(error) => {
-                outcome.failed += 1;
-                outcome.note(Err(failure(error)));
-            }
-        }
+fn tell(line: Option<String>) {
+    if let Some(line) = line {
+        eprintln!("kafkacrypto: {line}");
     }
-    outcome
 }
 
 impl Outcome {
@@ -183,12 +208,8 @@ impl Outcome {
     }
 
     fn end(self) -> Result<(), Failure> {
-        let Some(first) = self.first else { return Ok(()) };
-        let all = match self.failed {
-            0 | 1 => first.message,
-            failed => format!("{} records were not delivered; the first because: {}", failed, first.message),
-        };
-        Err(Failure::new(first.code, all))
+        let lost = self.lost.end(self.delivered);
+        lost.or(self.first).map_or(Ok(()), Err)
     }
 }
 

@@ -8,7 +8,7 @@ use super::super::{FetchError, Isolation, Reset, TopicPartition};
 use super::slot::{At, Need, backoff};
 use super::types::{AskId, Chunk, Find, Item, Kind, Leaders, Named, ReaderId, Reply, ReplyPart, Sent, TopicId};
 use super::{Core, Out, Part};
-use crate::kafka::Error;
+use crate::kafka::error::{Error, escaped};
 
 impl Core {
     /// What became of a fetch.
@@ -209,6 +209,7 @@ impl Core {
         code: i16,
     ) {
         let error = Error::from_code(code, &format!("can't read {partition} from broker {broker}"));
+        let error = error.needing(|| format!("read topic \"{}\"", escaped(&partition.topic)));
         if error.wants_metadata() {
             self.led_elsewhere(now, partition, part.leader);
         }

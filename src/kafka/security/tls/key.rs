@@ -22,10 +22,10 @@ pub(super) fn read(from: &Pem, password: Option<&Hidden>, name: &str) -> Result<
                    OLD -out NEW`";
         return Err(setting(name, why));
     }
-    PrivateKeyDer::from_pem_slice(&bytes).map_err(|_| {
-        setting(name, &format!("no private key in PEM (PKCS#8, PKCS#1 or SEC1) is in {}", pem::place(from)))
-    })
+    PrivateKeyDer::from_pem_slice(&bytes).map_err(|_| setting(name, &format!("{NONE} is in {}", pem::place(from))))
 }
+
+pub(super) const NONE: &str = "no private key in PEM (PKCS#8, PKCS#1 or SEC1)";
 
 fn decrypted(pem: &str, password: Option<&Hidden>, name: &str) -> Result<PrivateKeyDer<'static>, Error> {
     let password = password.ok_or_else(|| setting(name, "the key is encrypted, and ssl_password is missing"))?;

@@ -62,7 +62,11 @@ fn build(settings: &TlsSettings, provider: Arc<CryptoProvider>) -> Result<Client
         Some(key) => ("ssl_keyfile", key),
         None => ("ssl_certfile", certificate),
     };
-    let key = key::read(key, settings.key_password.as_ref(), name)?;
+    let key = key::read(key, settings.key_password.as_ref(), name);
+    let key = key.map_err(|error| match settings.key {
+        None if error.message().contains(key::NONE) => error.advising(KEY),
+        _ => error,
+    })?;
     builder.with_client_auth_cert(chain, key).map_err(|error| match error {
         rustls::Error::InconsistentKeys(_) => {
             setting(name, "the key doesn't belong to the certificate in ssl_certfile")
@@ -99,6 +103,8 @@ fn authorities(from: Option<&Pem>) -> Result<RootCertStore, Error> {
         (true, None) => Err(setting("ssl_cafile", "it is missing, and this system has no list of authorities")),
     }
 }
+
+const KEY: &str = "set ssl_keyfile (ssl.key.location), or put the key in the same file";
 
 fn setting(name: &str, why: &str) -> Error {
     Error::new(ErrorKind::Config, format!("{name} can't be used: {why}"))

@@ -60,6 +60,16 @@ fn names_and_addresses_can_be_checked() {
     assert_eq!(explain::server_name("no host").unwrap_err().kind(), ErrorKind::Config);
 }
 
+#[test]
+fn a_certificate_without_its_key_asks_for_it() {
+    let alone = || Some(Pem::Text(CERTIFICATE.into()));
+    let settings = TlsSettings { authorities: alone(), certificate: alone(), ..TlsSettings::default() };
+    let told = build(&settings, best()).unwrap_err().to_string();
+    assert!(told.contains("no private key") && told.contains("; set ssl_keyfile (ssl.key.location), or put"), "{told}");
+    let told = build(&TlsSettings { key: alone(), ..settings }, best()).unwrap_err().to_string();
+    assert!(told.starts_with("ssl_keyfile") && told.ends_with("; correct the setting"), "{told}");
+}
+
 /// Our settings come to a connection with either provider, in both versions of TLS; and each checks who answers.
 #[tokio::test]
 async fn both_providers_shake_hands() {

@@ -192,7 +192,6 @@ pub(in crate::kafka) struct Times {
     pub(in crate::kafka) idle: Duration,
 }
 
-/// The address with its port; `None` when there is no address.
 /// Whether this can be `host:port`.
 fn is_address(address: &str) -> bool {
     let Some((host, port)) = address.rsplit_once(':') else { return false };
@@ -207,6 +206,7 @@ fn is_v6(host: &str) -> bool {
     host.split('%').next().is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok())
 }
 
+/// The address with its port; `None` when there is no address.
 fn with_port(address: &str) -> Option<String> {
     let address = address.trim();
     let host = address.rsplit_once(':').map(|(host, _)| host);

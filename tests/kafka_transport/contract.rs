@@ -32,7 +32,7 @@ async fn topics_are_made_once(transport: &impl Transport, topic: &str) {
     assert_eq!(error.kind(), TransportErrorKind::UnknownTopic);
     assert_eq!(
         transport.create_topic("no such name!", 0, LONG).await.unwrap_err().kind(),
-        TransportErrorKind::Unsupported
+        TransportErrorKind::Configuration
     );
 }
 

@@ -166,7 +166,7 @@ impl Transport for Memory {
         Box::pin(self.call(Call::CreateTopic, within, async move |_| {
             if partitions < 1 {
                 let message = format!("topic {topic:?} can't have {partitions} partitions");
-                return Err(TransportError::new(TransportErrorKind::Unsupported, message));
+                return Err(TransportError::new(TransportErrorKind::Configuration, message));
             }
             Ok(self.broker.create_topic(topic, partitions))
         }))

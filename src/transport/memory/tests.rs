@@ -68,7 +68,7 @@ fn topics_come_only_by_creating_them() {
         let fetched = memory.fetch(&[FetchFrom::new("t", 0, 0)], 1, SOON, SOON).await.unwrap();
         assert_eq!(fetched[0].result.as_ref().unwrap_err().kind(), UnknownTopic);
         assert!(memory.topics(SOON).await.unwrap().is_empty());
-        assert_eq!(memory.create_topic("t", 0, SOON).await.unwrap_err().kind(), Unsupported);
+        assert_eq!(memory.create_topic("t", 0, SOON).await.unwrap_err().kind(), Configuration);
         assert_eq!(memory.create_topic("t", 3, SOON).await.unwrap(), Created::New);
         assert_eq!(memory.create_topic("t", 1, SOON).await.unwrap(), Created::Existed);
         let info = TopicInfo { name: "t".into(), partitions: vec![0, 1, 2] };

@@ -2,8 +2,9 @@
 
 import json
 import sys
+import time
 
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic
 
 bootstrap = sys.argv[1]
@@ -21,25 +22,40 @@ def producer(settings):
     return producers[key]
 
 
-def wait(futures):
-    for future in futures.values():
-        future.result()
+# librdkafka gives up what it had asked of a bootstrap address when that broker gets its name.
+LOST = (KafkaError._DESTROY_BROKER, KafkaError._TRANSPORT)
+
+
+def wait(ask, done=None):
+    """Asks until it is answered; `done` says that an answer which was lost had come too late."""
+    for left in reversed(range(10)):
+        try:
+            for future in ask().values():
+                future.result()
+            return
+        except KafkaException as error:
+            if left < 9 and error.args[0].code() == done:
+                return
+            if not left or error.args[0].code() not in LOST:
+                raise
+            time.sleep(0.5)
 
 
 def create(topic, partitions=1, config=None, replicas=-1):
-    wait(admin.create_topics([NewTopic(topic, partitions, replicas, config=config or {})]))
+    new = NewTopic(topic, partitions, replicas, config=config or {})
+    wait(lambda: admin.create_topics([new]), KafkaError.TOPIC_ALREADY_EXISTS)
 
 
 def delete(topic):
-    wait(admin.delete_topics([topic]))
+    wait(lambda: admin.delete_topics([topic]), KafkaError.UNKNOWN_TOPIC_OR_PART)
 
 
 def grow(topic, partitions):
-    wait(admin.create_partitions([NewPartitions(topic, partitions)]))
+    wait(lambda: admin.create_partitions([NewPartitions(topic, partitions)]), KafkaError.INVALID_PARTITIONS)
 
 
 def delete_records(topic, partition, before):
-    wait(admin.delete_records([TopicPartition(topic, partition, before)]))
+    wait(lambda: admin.delete_records([TopicPartition(topic, partition, before)]))
 
 
 def produce(topic, partition=0, first=0, count=1, size=0, settings=None, headers=None, timestamp=0, keys=0):

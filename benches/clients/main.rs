@@ -33,6 +33,8 @@ struct Job {
     payloads: String,
     size: usize,
     count: usize,
+    /// Bytes that a batch may have; 0: as many as the client likes.
+    batch: usize,
     /// The authority of the broker's certificate: TLS, if there is one.
     ca: String,
     /// Bytes a second that the network takes; 0: all it can.
@@ -52,6 +54,7 @@ impl Default for Job {
             payloads: none(),
             size: 100,
             count: 1,
+            batch: 0,
             ca: none(),
             rate: 0,
         }

@@ -89,7 +89,10 @@ async fn trip(job: &Job, client: &Client) -> Value {
 
 async fn produce(job: &Job, client: &Client) -> Value {
     let codec = Compression::ALL.into_iter().find(|codec| codec.name() == job.codec).expect("a codec");
-    let config = ProducerConfig::new().linger(Duration::from_millis(5)).compression(codec);
+    let mut config = ProducerConfig::new().linger(Duration::from_millis(5)).compression(codec);
+    if job.batch > 0 {
+        config = config.batch_size(job.batch);
+    }
     let producer = Producer::new(client, config);
     let (mut bytes, values) = (0, job.values());
     let started = Instant::now();

@@ -19,11 +19,12 @@ PARTITIONS = 4
 PRODUCED = {"none": 1_200_000, "snappy": 500_000, "lz4": 600_000, "zstd": 300_000, "gzip": 50_000}
 FETCHED = {"none": 2_000_000, "snappy": 1_200_000, "lz4": 1_200_000, "zstd": 1_200_000, "gzip": 700_000}
 OVER_TLS = 700_000
+BATCH = 256 << 10  # bytes of each producer's batches; rskafka's have 256 records
 # Bytes of a record, bytes per second (0: as fast as it goes), records.
 SEALED = [("1 KiB, 1 Gbit/s", 1 << 10, 125_000_000, 250_000), ("8 KiB, 1 Gbit/s", 8 << 10, 125_000_000, 31_000),
           ("1 KiB, loopback", 1 << 10, 0, 700_000)]
 # Bytes, and how many records; fewer where rskafka waits 44 ms for each.
-SIZES = {"100 B": (100, 1000), "8 KiB": (8 << 10, 250), "20 KiB": (20 << 10, 250), "64 KiB": (64 << 10, 1000), "1 MB": (1_000_000, 200)}
+SIZES = {"100 B": (100, 1000), "8 KiB": (8 << 10, 250), "20 KiB": (20 << 10, 250), "64 KiB": (64 << 10, 1000), "1 MB": (1_000_000, 1000)}
 CLIENTS = ["ours", "librdkafka", "Java", "rskafka"]
 
 
@@ -73,7 +74,8 @@ def librdkafka(job):
 
     def produce():
         lines, failed, size = Path(job["payloads"]).read_bytes().split(), [], 0
-        out = producer(**{"linger.ms": 5, "compression.type": job["codec"], "queue.buffering.max.messages": 1_000_000})
+        out = producer(**{"linger.ms": 5, "batch.size": job["batch"], "compression.type": job["codec"],
+                          "queue.buffering.max.messages": 1_000_000})
         delivered = lambda error, _: error and failed.append(error)
         started = time.perf_counter()
         for number in range(job["count"]):
@@ -132,7 +134,7 @@ def java(job):
         return {"p50": float(found[1]), "p99": float(found[2])}
     if job["job"] == "produce":
         out = tool("ProducerPerformance", "--topic", job["topic"], "--num-records", job["count"], "--payload-file", job["payloads"],
-                   "--throughput", -1, "--producer-props", "linger.ms=5", "batch.size=262144", "buffer.memory=67108864",
+                   "--throughput", -1, "--producer-props", "linger.ms=5", f"batch.size={job['batch']}", "buffer.memory=67108864",
                    "compression.type=" + job["codec"], *settings, *secure)
         rate = float(re.findall(r"([\d.]+) records/sec", out)[-1])
         size = statistics.mean(map(len, Path(job["payloads"]).read_bytes().split()))
@@ -325,7 +327,7 @@ def main(rounds, parts):
     topics, wanted = Topics(bootstrap), lambda part: not parts or part in parts
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        bulk = {"bootstrap": bootstrap, "partitions": PARTITIONS, "payloads": payloads(folder), "codec": "none"}
+        bulk = {"bootstrap": bootstrap, "partitions": PARTITIONS, "payloads": payloads(folder), "codec": "none", "batch": BATCH}
         fresh = lambda job: {**job, "topic": topics.new(job["partitions"])}
         end = lambda job: topics.end(job["topic"])
         if wanted("ack"):

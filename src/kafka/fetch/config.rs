@@ -121,7 +121,7 @@ impl Default for ReaderConfig {
             reset: Reset::Stop,
             corrupt: Corrupt::Stop,
             buffer: 32 << 20,
-            partition_bytes: 1 << 20,
+            partition_bytes: PARTITION_BYTES,
             patience: Duration::from_secs(5),
         }
     }
@@ -214,3 +214,6 @@ impl Most {
 /// Bytes that all Readers of one Client read ahead together, as brokers send them. Of what is compressed, up to 32 MiB more
 /// are decompressed ahead.
 pub const CLIENT_BUFFER: usize = 64 << 20;
+
+/// Brokers cut an answer within a batch, and the part is sent in vain: two of a producer's largest batches fit.
+const PARTITION_BYTES: usize = 2 << 20;

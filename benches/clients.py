@@ -21,10 +21,10 @@ FETCHED = {"none": 2_000_000, "snappy": 1_200_000, "lz4": 1_200_000, "zstd": 1_2
 OVER_TLS = 700_000
 BATCH = 256 << 10  # bytes of each producer's batches; rskafka's have 256 records
 # Bytes of a record, bytes per second (0: as fast as it goes), records.
-SEALED = [("1 KiB, 1 Gbit/s", 1 << 10, 125_000_000, 250_000), ("8 KiB, 1 Gbit/s", 8 << 10, 125_000_000, 31_000),
+SEALED = [("1 KiB, 1 Gbit/s", 1 << 10, 125_000_000, 500_000), ("8 KiB, 1 Gbit/s", 8 << 10, 125_000_000, 62_000),
           ("1 KiB, loopback", 1 << 10, 0, 700_000)]
 # Bytes, and how many records; fewer where rskafka waits 44 ms for each.
-SIZES = {"100 B": (100, 1000), "8 KiB": (8 << 10, 250), "20 KiB": (20 << 10, 250), "64 KiB": (64 << 10, 1000), "1 MB": (1_000_000, 1000)}
+SIZES = {"100 B": (100, 5000), "8 KiB": (8 << 10, 250), "20 KiB": (20 << 10, 250), "64 KiB": (64 << 10, 2000), "1 MB": (1_000_000, 1000)}
 CLIENTS = ["ours", "librdkafka", "Java", "rskafka"]
 
 
@@ -292,7 +292,7 @@ def sealing(rounds, topics, job, folder):
     and over loopback."""
     for name, size, rate, count in SEALED:
         figures = {kind: [] for kind in ("plain written", "encrypted written", "plain read", "encrypted read")}
-        job = {**job, "payloads": payloads(folder, size)}
+        job = {**job, "payloads": payloads(folder, size), "batch": 0}
         for _ in range(rounds + 1):
             plain = {**job, "topic": topics.new(), "rate": rate, "count": count}
             rates = lambda answer: answer["bytes"] / answer["seconds"] / MB
@@ -335,7 +335,7 @@ def main(rounds, parts):
             jobs = {name: {**small, "size": size, "count": count} for name, (size, count) in SIZES.items()}
             latency("Acknowledgement (acks=all, one record at a time)", rounds_of(rounds, jobs, fresh, end))
         if wanted("trip"):
-            job = {"job": "trip", "bootstrap": bootstrap, "partitions": 1, "size": 100, "count": 1000}
+            job = {"job": "trip", "bootstrap": bootstrap, "partitions": 1, "size": 100, "count": 5000}
             latency("Round trip of one record to a waiting reader", rounds_of(rounds, {"100 B": job}, fresh, end))
         if wanted("produce"):
             jobs = {codec: {**bulk, "job": "produce", "codec": codec, "count": count} for codec, count in PRODUCED.items()}

@@ -73,7 +73,7 @@ async fn trip(job: &Job, partition: &PartitionClient, reader: Arc<PartitionClien
                 }
             }
         });
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
         let started = Instant::now();
         let sent = partition.produce(vec![record(vec![b'a'; job.size])], Compression::NoCompression);
         let (sent, fetched) = tokio::join!(sent, waiting);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 /// Forwards connections to a broker on 127.0.0.1, as long as it may.
@@ -133,6 +133,11 @@ impl Mood {
     }
 }
 
+/// An answer of more than this has no addresses in it.
+const LARGE: u32 = 64 << 10;
+
+const OVERSLEPT: Duration = Duration::from_millis(5);
+
 /// A direction of the network: when it is free again.
 type Line = Mutex<Instant>;
 
@@ -183,7 +188,14 @@ async fn back(
     (own, port): (u16, u16),
 ) {
     let mut changes = moods.subscribe();
-    while let Some(mut frame) = frame(&mut from).await {
+    while let Ok(size) = from.read_u32().await {
+        if size > LARGE && moods.borrow().rate.is_some() {
+            if stream(&mut from, &mut to, size, moods, line).await.is_err() {
+                break;
+            }
+            continue;
+        }
+        let Some(mut frame) = body(&mut from, size).await else { break };
         redirect(&mut frame, own, port);
         let api = asked.lock().unwrap().remove(&frame[4..8]);
         let _ = changes.wait_for(|mood| !mood.hold).await;
@@ -210,13 +222,13 @@ async fn back(
     }
 }
 
-/// Waits until the network has had time for so many bytes more.
+/// Waits until the network has had time for so many bytes more. What a timer oversleeps is made up for.
 async fn pace(line: &Line, bytes: usize, moods: &watch::Sender<Mood>) {
     let Some(rate) = moods.borrow().rate else { return };
     let takes = Duration::from_secs_f64(bytes as f64 / rate as f64);
     let until = {
         let mut free = line.lock().unwrap();
-        *free = Instant::now().max(*free) + takes;
+        *free = (*free).max(Instant::now() - OVERSLEPT) + takes;
         *free
     };
     sleep_until(until).await;
@@ -232,9 +244,43 @@ async fn send(to: &mut OwnedWriteHalf, frame: &[u8], moods: &watch::Sender<Mood>
     Ok(())
 }
 
+/// A frame of so many bytes, piece by piece as a network would, and so as it is. The broker gets rid of it at once.
+async fn stream(
+    from: &mut OwnedReadHalf,
+    to: &mut OwnedWriteHalf,
+    size: u32,
+    moods: &watch::Sender<Mood>,
+    line: &Line,
+) -> std::io::Result<()> {
+    let (pieces, mut buffered) = mpsc::unbounded_channel();
+    let fill = async move {
+        let mut left = size;
+        while left > 0 {
+            let mut piece = vec![0; left.min(LARGE) as usize];
+            from.read_exact(&mut piece).await?;
+            left -= piece.len() as u32;
+            let _ = pieces.send(piece);
+        }
+        Ok(())
+    };
+    let drain = async {
+        to.write_u32(size).await?;
+        while let Some(piece) = buffered.recv().await {
+            pace(line, piece.len(), moods).await;
+            to.write_all(&piece).await?;
+        }
+        Ok(())
+    };
+    tokio::try_join!(fill, drain).map(drop)
+}
+
 /// A frame with its length.
 async fn frame(from: &mut OwnedReadHalf) -> Option<Vec<u8>> {
     let size = from.read_u32().await.ok()?;
+    body(from, size).await
+}
+
+async fn body(from: &mut OwnedReadHalf, size: u32) -> Option<Vec<u8>> {
     let mut frame = vec![0; 4 + size as usize];
     frame[..4].copy_from_slice(&size.to_be_bytes());
     from.read_exact(&mut frame[4..]).await.ok()?;

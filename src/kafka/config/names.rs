@@ -222,7 +222,7 @@ pub(super) const NAMES: &[Name] = &[
     consumer(
         "max_partition_fetch_bytes",
         "ReaderConfig::partition_bytes",
-        "bytes of a partition in one answer (1048576)",
+        "bytes of a partition in one answer (2097152)",
     ),
     consumer("fetch_max_bytes", "ReaderConfig::buffer", "bytes that are read ahead"),
     consumer("max_poll_records", "ConsumerConfig::max_poll_records", "records that are handed out at once"),

@@ -87,7 +87,8 @@ impl Proxy {
         self.mood.send_modify(|mood| mood.drip = each);
     }
 
-    /// So many bytes a second go through in each direction, over all connections.
+    /// So many bytes a second go through in each direction, over all connections. For measuring: large answers then aren't
+    /// held back, lost or cut, and addresses in them stay.
     pub fn rate(&self, rate: Option<u64>) {
         self.mood.send_modify(|mood| mood.rate = rate);
     }
@@ -133,9 +134,9 @@ impl Mood {
     }
 }
 
-/// An answer of more than this has no addresses in it.
+/// With a rate, an answer of more than this is passed on as it comes.
 const LARGE: u32 = 64 << 10;
-
+/// What a timer may be late.
 const OVERSLEPT: Duration = Duration::from_millis(5);
 
 /// A direction of the network: when it is free again.

@@ -36,7 +36,7 @@ pub use error::{Error, ErrorKind};
 #[cfg(any(fuzzing, test))]
 pub use fetch::fuzz_fetch;
 pub use fetch::{
-    CLIENT_BUFFER, Corrupt, FetchError, Fetched, Isolation, Most, OffsetAt, Reader, ReaderConfig, Reset, Skipped,
+    CLIENT_BUFFER, Corrupt, FetchError, Fetched, Isolation, Most, OffsetAt, Reader, ReaderConfig, Reset, SharedReader, Skipped,
     Standing, Start, TopicPartition,
 };
 #[cfg(any(fuzzing, test))]

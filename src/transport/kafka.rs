@@ -19,10 +19,9 @@ mod failure;
 mod records;
 mod said;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -36,8 +35,8 @@ use super::{
     Transport, TransportError, TransportErrorKind as Kind,
 };
 use crate::kafka::{
-    self, Client, Config, Corrupt, Delivery, Error, Most, NewTopic, OffsetAt as At, Producer, ProducerConfig, Reader,
-    ReaderConfig, Said, Settings, Start, TopicPartition,
+    self, Client, Config, Corrupt, Delivery, Error, Isolation, Most, NewTopic, OffsetAt as At, Producer,
+    ProducerConfig, ReaderConfig, Said, Settings, SharedReader, Start, TopicPartition,
 };
 
 /// A way to an Apache Kafka cluster. Clones share their connections.
@@ -136,9 +135,8 @@ impl Kafka {
         // Who calls says where to go on, and is told what couldn't be read.
         let reading = reading.reset(kafka::Reset::Stop).corrupt(Corrupt::Skip).patience(PATIENCE);
         let producer = Producer::new(client, producer);
-        let (idle, sweeping) = (Mutex::default(), AtomicBool::new(false));
-        let shared = Shared { client: client.clone(), producer, reading, said, idle, sweeping };
-        Self { shared: Arc::new(shared) }
+        let (reader, isolation) = (SharedReader::new(client, reading.clone()), reading.isolation);
+        Self { shared: Arc::new(Shared { client: client.clone(), producer, reader, isolation, said }) }
     }
 }
 
@@ -240,10 +238,8 @@ impl Transport for Kafka {
             let wanted: Vec<_> = from.iter().map(|from| (place(from), Start::Offset(from.offset))).collect();
             let most = Most::records(self.shared.said.max_poll_records.unwrap_or(usize::MAX).max(1));
             let most = most.bytes_each(usize::try_from(max_bytes).unwrap_or_default().max(1));
-            let mut lent = self.shared.lend(from);
-            let Some(reader) = &mut lent.reader else { return Ok(Vec::new()) };
             let start = Instant::now();
-            let fetched = reader.fetch(&wanted, most, wait, within).await;
+            let fetched = self.shared.reader.fetch(&wanted, most, wait, within).await;
             if fetched.is_empty() && wait < within && start.elapsed() >= within {
                 return Err(TransportError::new(Kind::TimedOut, format!("can't read: no answer within {within:?}")));
             }
@@ -265,7 +261,7 @@ impl Transport for Kafka {
                 OffsetAt::Time(ms) => At::Time(ms.max(0)),
             };
             let place = TopicPartition::new(topic, partition);
-            let found = self.shared.client.offset(&place, at, self.shared.reading.isolation, within).await;
+            let found = self.shared.client.offset(&place, at, self.shared.isolation, within).await;
             found.map_err(|error| failed(&about_partition("ask for an offset of", topic, partition), error))
         })
     }
@@ -323,70 +319,9 @@ fn together(told: Vec<Result<i64, TransportError>>) -> Result<Vec<i64>, Transpor
 struct Shared {
     client: Client,
     producer: Producer,
-    reading: ReaderConfig,
+    reader: SharedReader,
+    isolation: Isolation,
     said: Said,
-    /// Readers that nobody uses now; what they have read ahead is for whoever asks for the same again.
-    idle: Mutex<Vec<Idle>>,
-    /// Whether a task runs that drops readers which nobody has used for long.
-    sweeping: AtomicBool,
-}
-
-impl Shared {
-    /// The reader that has read ahead most of what is wanted, or a new one.
-    fn lend(self: &Arc<Self>, from: &[FetchFrom]) -> Lent {
-        let places: Places = from.iter().map(|from| (from.topic.clone(), from.partition)).collect();
-        let mut idle = lock(&self.idle);
-        let common = |idle: &Idle| idle.places.intersection(&places).count();
-        let best = (0..idle.len()).max_by_key(|index| idle.get(*index).map_or(0, common));
-        let best = best.filter(|index| idle.get(*index).is_some_and(|idle| common(idle) > 0 || places.is_empty()));
-        let reader = best.map(|index| idle.swap_remove(index).reader);
-        drop(idle);
-        let reader = reader.unwrap_or_else(|| Reader::new(&self.client, self.reading.clone()));
-        Lent { reader: Some(reader), places, shared: self.clone() }
-    }
-
-    /// Drops readers that nobody has used for long, as long as there are any.
-    async fn sweep(shared: Weak<Self>) {
-        loop {
-            tokio::time::sleep(FORGOTTEN).await;
-            let Some(shared) = shared.upgrade() else { return };
-            let mut idle = lock(&shared.idle);
-            idle.retain(|idle| idle.since.elapsed() < FORGOTTEN);
-            if idle.is_empty() {
-                shared.sweeping.store(false, Ordering::Relaxed);
-                return;
-            }
-        }
-    }
-}
-
-/// A reader that a call uses. It goes back however the call ends, since what it has read ahead isn't lost with the call.
-struct Lent {
-    reader: Option<Reader>,
-    places: Places,
-    shared: Arc<Shared>,
-}
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        let Some(reader) = self.reader.take() else { return };
-        let idle = Idle { reader, places: std::mem::take(&mut self.places), since: Instant::now() };
-        lock(&self.shared.idle).push(idle);
-        if let Ok(runtime) = tokio::runtime::Handle::try_current()
-            && !self.shared.sweeping.swap(true, Ordering::Relaxed)
-        {
-            runtime.spawn(Shared::sweep(Arc::downgrade(&self.shared)));
-        }
-    }
-}
-
-/// Topics and partitions.
-type Places = BTreeSet<(Arc<str>, i32)>;
-
-struct Idle {
-    reader: Reader,
-    places: Places,
-    since: Instant,
 }
 
 fn numbers(topic: &kafka::TopicInfo) -> Vec<i32> {
@@ -409,18 +344,12 @@ fn one(fetched: kafka::Fetched) -> Fetched {
     Fetched { topic, partition, result }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The offset of a record that the broker said nothing of (`acks=0`), or no more than that it has it.
 const NOT_TOLD: i64 = -1;
 /// Trouble that passes in this time isn't told.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a producer may take to say that the time is over.
 const LEAD: Duration = Duration::from_millis(500);
-/// After so long without use a reader and what it has read ahead are dropped.
-const FORGOTTEN: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kafkacrypto::kafka::{FetchError, Isolation, Most, OffsetAt, Reader, ReaderConfig, Reset, Start, TopicPartition};
+use kafkacrypto::kafka::{FetchError, Isolation, Most, OffsetAt, Reader, ReaderConfig, Reset, SharedReader, Start, TopicPartition};
 use serde_json::json;
 
 use crate::writer::Writer;
@@ -319,7 +319,7 @@ fn a_call_without_a_wait_sees_what_was_there_before_it() {
     let partition = TopicPartition::new(&*topic, 0);
     runtime().block_on(async {
         let client = client(&bootstrap);
-        let mut reader = Reader::new(&client, ReaderConfig::default());
+        let reader = SharedReader::new(&client, ReaderConfig::default());
         let (mut next, mut times) = (0, Vec::new());
         for n in 0..20 {
             writer.produce(&topic, 0, n, 1);

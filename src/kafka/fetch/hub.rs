@@ -55,10 +55,14 @@ impl Hub {
         f(&mut self.lock().core)
     }
 
-    /// The next thing that waits for a Reader. If it is compressed, other threads begin with it and with what is behind it.
-    pub(super) fn take(&self, reader: ReaderId) -> Option<(TopicPartition, Item)> {
+    /// The next thing that waits for a Reader, of these partitions. If it is compressed, other threads begin with it and with what is behind it.
+    pub(super) fn take(
+        &self,
+        reader: ReaderId,
+        of: impl Fn(&TopicPartition) -> bool,
+    ) -> Option<(TopicPartition, Item)> {
         let (taken, behind) = self.with(|core| {
-            let taken = core.take(reader)?;
+            let taken = core.take(reader, of)?;
             let behind = taken.1.packed().map(|_| core.packed(reader)).unwrap_or_default();
             Some((taken, behind))
         })?;
@@ -83,7 +87,8 @@ impl Hub {
         let mut state = self.lock();
         let turn = state.core.turn(self.now());
         for wake in turn.wakes.iter().filter_map(|reader| state.wakes.get(reader)) {
-            wake.notify_one();
+            wake.notify_one(); // the next who waits, if nobody does
+            wake.notify_waiters();
         }
         self.set_timer(&mut state, turn.due, runtime, client);
         turn.actions

@@ -20,6 +20,7 @@ mod hub;
 mod offsets;
 mod open;
 mod reader;
+mod shared;
 mod unpack;
 mod wire;
 
@@ -27,6 +28,7 @@ pub use config::{CLIENT_BUFFER, Corrupt, Isolation, Most, OffsetAt, ReaderConfig
 pub use error::FetchError;
 pub(in crate::kafka) use hub::Hub;
 pub use reader::{Fetched, Reader, Skipped, Standing};
+pub use shared::SharedReader;
 
 /// Runs the core against a model of brokers, in the order of events that these bytes say.
 #[cfg(any(fuzzing, test))]

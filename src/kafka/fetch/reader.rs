@@ -1,6 +1,6 @@
 //! The Reader: which partitions, where it stands in each, and the records as they are handed out.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -215,34 +215,64 @@ impl Reader {
         }
     }
 
-    /// [`Reader::assign`] and [`Reader::next`] for callers who keep the positions themselves. However short `wait` is, what
-    /// the brokers had when it was called is there, if they answer within `within`: with a `wait` of less than 20 ms it
-    /// lasts until they did. Asking again from where it stands costs nothing.
-    pub async fn fetch(
-        &mut self,
-        from: &[(TopicPartition, Start)],
-        most: Most,
-        wait: Duration,
-        within: Duration,
-    ) -> Vec<Fetched> {
-        let now = Instant::now();
-        let (until, latest) = (now + wait.min(within), now + within);
-        self.assign(from);
-        let mut fetched = self.collect(most);
-        let brief = wait < BRIEF;
-        if fetched.is_empty() && brief {
-            self.hub.with(|core| core.demand(self.id));
+    /// Reads on from these places, where it doesn't yet; the others stay as they are.
+    pub(super) fn want(&mut self, from: &[(TopicPartition, Start)]) {
+        let mut changed = false;
+        for (partition, start) in from {
+            if let Some(place) = self.places.get_mut(partition).filter(|place| place.paused) {
+                place.paused = false;
+                self.hub.with(|core| core.pause(self.id, partition, false));
+                changed = true;
+            }
+            if !self.places.get(partition).is_some_and(|place| place.is_at(*start)) {
+                self.go(partition, *start);
+                changed = true;
+            }
+        }
+        if changed {
             self.hub.act(&self.client);
         }
-        while fetched.is_empty() {
-            let unanswered = brief && !self.hub.with(|core| core.is_settled(self.id));
-            let over = if unanswered { latest } else { until };
-            if tokio::time::timeout_at(over, self.wake.notified()).await.is_err() {
-                return self.collect(most);
-            }
-            fetched = self.collect(most);
+    }
+
+    /// Of these, the partition of which most is read ahead: drops that, and asks for no more of it until it is wanted.
+    pub(super) fn rest(&mut self, of: impl Fn(&TopicPartition) -> bool) {
+        let held = |(partition, place): (&TopicPartition, &Place)| {
+            let bytes = place.held() + self.hub.with(|core| core.read_ahead(self.id, partition));
+            Some((bytes, partition.clone(), place.next?)).filter(|(bytes, ..)| *bytes > 0 && of(partition))
+        };
+        let Some((_, partition, next)) = self.places.iter().filter_map(held).max() else { return };
+        self.go(&partition, Start::Offset(next));
+        if let Some(place) = self.places.get_mut(&partition) {
+            place.paused = true;
         }
-        fetched
+        self.hub.with(|core| core.pause(self.id, &partition, true));
+        self.hub.act(&self.client);
+    }
+
+    /// From now on each of these that has nothing wants an answer to a request that is yet to be sent.
+    pub(super) fn demand(&mut self, of: &BTreeSet<TopicPartition>) {
+        self.hub.with(|core| core.demand(self.id, |partition| of.contains(partition)));
+        self.hub.act(&self.client);
+    }
+
+    /// Whether each of these got the answer that it wanted, or can't.
+    pub(super) fn is_settled(&self, of: &BTreeSet<TopicPartition>) -> bool {
+        self.hub.with(|core| core.is_settled(self.id, |partition| of.contains(partition)))
+    }
+
+    /// Whether there was no room for what a request would have brought.
+    pub(super) fn is_starved(&self) -> bool {
+        self.hub.with(|core| core.is_starved(self.id))
+    }
+
+    /// Whether it would go on just there.
+    pub(super) fn stands_at(&self, partition: &TopicPartition, start: Start) -> bool {
+        self.places.get(partition).is_some_and(|place| place.would_go_on_at(start))
+    }
+
+    /// Told of whenever there may be something to collect.
+    pub(super) fn wake(&self) -> Arc<Notify> {
+        self.wake.clone()
     }
 
     fn go(&mut self, partition: &TopicPartition, start: Start) {
@@ -275,18 +305,27 @@ impl Reader {
 
     /// All that can be handed out now.
     fn collect(&mut self, most: Most) -> Vec<Fetched> {
+        self.collect_if(|_| true, most)
+    }
+
+    /// The same of some partitions.
+    pub(super) fn collect_of(&mut self, of: &BTreeSet<TopicPartition>, most: Most) -> Vec<Fetched> {
+        self.collect_if(|partition| of.contains(partition), most)
+    }
+
+    fn collect_if(&mut self, wanted: impl Fn(&TopicPartition) -> bool, most: Most) -> Vec<Fetched> {
         let (records, bytes) = (most.records.max(1), most.bytes.max(1));
         let mut round = Round { most, records, bytes, fetched: BTreeMap::new(), moved: false };
         for _ in 0..self.open.len() {
             let Some(partition) = self.open.pop_front() else { break };
-            self.serve(partition, &mut round);
+            self.serve(partition, &wanted, &mut round);
         }
         while round.has_room() {
-            let Some((partition, item)) = self.hub.take(self.id) else { break };
+            let Some((partition, item)) = self.hub.take(self.id, &wanted) else { break };
             let Some(place) = self.places.get_mut(&partition) else { continue };
             place.items.push_back(item);
             if !place.queued {
-                self.serve(partition, &mut round);
+                self.serve(partition, &wanted, &mut round);
             }
         }
         if round.moved || self.hub.with(|core| core.is_starved(self.id)) {
@@ -296,10 +335,10 @@ impl Reader {
     }
 
     /// Hands out of one partition, and queues it again if there is more.
-    fn serve(&mut self, partition: TopicPartition, round: &mut Round) {
+    fn serve(&mut self, partition: TopicPartition, wanted: impl Fn(&TopicPartition) -> bool, round: &mut Round) {
         let Some(place) = self.places.get_mut(&partition) else { return };
         place.queued = false;
-        if !place.paused {
+        if !place.paused && wanted(&partition) {
             self.read(&partition, round);
         }
         let Some(place) = self.places.get_mut(&partition) else { return };
@@ -427,11 +466,14 @@ impl Place {
 
     /// Whether to start there would change nothing.
     fn is_at(&self, start: Start) -> bool {
-        let same = match start {
+        self.would_go_on_at(start) && !self.stopped
+    }
+
+    fn would_go_on_at(&self, start: Start) -> bool {
+        match start {
             Start::Offset(offset) | Start::Kept { offset, .. } => self.next == Some(offset),
             Start::At(_) => self.start == start && self.next.is_none(),
-        };
-        same && !self.stopped
+        }
     }
 
     /// Bytes that were taken and count as read ahead.
@@ -490,9 +532,6 @@ impl Round {
         ended
     }
 }
-
-/// Callers who wait less than this want an answer to a request that was sent after their call.
-const BRIEF: Duration = Duration::from_millis(20);
 
 #[cfg(test)]
 mod tests;

@@ -222,10 +222,15 @@ impl Core {
         }
     }
 
-    /// The next thing that waits, of each partition in turn. Its bytes count until [`Core::release`].
-    pub(super) fn take(&mut self, reader: ReaderId) -> Option<(TopicPartition, Item)> {
+    /// The next thing that waits, of each of these partitions in turn. Its bytes count until [`Core::release`].
+    pub(super) fn take(
+        &mut self,
+        reader: ReaderId,
+        of: impl Fn(&TopicPartition) -> bool,
+    ) -> Option<(TopicPartition, Item)> {
         let reading = self.readers.get_mut(&reader)?;
-        let partition = reading.ready.pop_front()?;
+        let first = reading.ready.iter().position(of)?;
+        let partition = reading.ready.remove(first)?;
         let slot = reading.slots.get_mut(&partition)?;
         let item = slot.queue.pop_front()?;
         slot.bytes = slot.bytes.saturating_sub(item.bytes());
@@ -255,19 +260,26 @@ impl Core {
         self.readers.get(&reader).is_some_and(|reading| reading.starved)
     }
 
-    /// From now on each partition that has nothing wants an answer to a request that is yet to be sent; those that are in
-    /// trouble anyway don't.
-    pub(super) fn demand(&mut self, reader: ReaderId) {
+    /// From now on each of these partitions that has nothing wants an answer to a request that is yet to be sent; those that
+    /// are in trouble anyway don't.
+    pub(super) fn demand(&mut self, reader: ReaderId, of: impl Fn(&TopicPartition) -> bool) {
         let Some(reading) = self.readers.get_mut(&reader) else { return };
-        for slot in reading.slots.values_mut().filter(|slot| slot.queue.is_empty() && slot.failing.is_none()) {
+        let idle = |slot: &Slot| slot.queue.is_empty() && slot.failing.is_none();
+        for (_, slot) in reading.slots.iter_mut().filter(|(partition, slot)| of(partition) && idle(slot)) {
             slot.need = Need::Wanted;
         }
     }
 
-    /// Whether every partition got the answer that it wanted, or can't.
-    pub(super) fn is_settled(&self, reader: ReaderId) -> bool {
+    /// Whether every one of these partitions got the answer that it wanted, or can't.
+    pub(super) fn is_settled(&self, reader: ReaderId, of: impl Fn(&TopicPartition) -> bool) -> bool {
         let Some(reading) = self.readers.get(&reader) else { return true };
-        reading.slots.values().all(|slot| slot.need == Need::No || slot.paused || slot.halted || !slot.queue.is_empty())
+        let settled = |slot: &Slot| slot.need == Need::No || slot.paused || slot.halted || !slot.queue.is_empty();
+        reading.slots.iter().all(|(partition, slot)| !of(partition) || settled(slot))
+    }
+
+    /// Bytes of a partition that wait.
+    pub(super) fn read_ahead(&self, reader: ReaderId, partition: &TopicPartition) -> usize {
+        self.readers.get(&reader).and_then(|reading| reading.slots.get(partition)).map_or(0, |slot| slot.bytes)
     }
 
     /// Where the partition ended when a broker last said so.

@@ -313,7 +313,7 @@ impl World {
     /// A reader takes one thing, and sees whether it is what has to come.
     pub(super) fn take(&mut self, which: usize) -> bool {
         let Some(reader) = self.reader(which) else { return false };
-        let Some((partition, item)) = self.core.take(reader) else { return false };
+        let Some((partition, item)) = self.core.take(reader, |_| true) else { return false };
         let expected =
             self.readers.get_mut(&reader).unwrap().get_mut(&partition).expect("a partition that is followed");
         assert!(!expected.paused, "a paused partition hands out nothing");
@@ -423,7 +423,7 @@ impl World {
                 self.logs = (0..PARTITIONS).map(|n| Log::new((n + b as i32) % BROKERS)).collect();
             }
             68 => self.sessions.clear(),
-            69..=71 => self.reader(a).into_iter().for_each(|reader| self.core.demand(reader)),
+            69..=71 => self.reader(a).into_iter().for_each(|reader| self.core.demand(reader, |_| true)),
             72..=76 => self.now += Duration::from_millis((b % 700) as u64),
             _ => {
                 self.take(a);

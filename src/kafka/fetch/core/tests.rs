@@ -83,7 +83,7 @@ fn named(topic: TopicId, error: i16, replica: Option<i32>) -> ReplyPart {
 fn a_leader_sends_us_to_a_replica_and_the_answer_is_still_waited_for() {
     let (world, reader, _, ask) = at_a_replica();
     assert_eq!((ask.send.len(), &ask.send[0].0, ask.wait), (1, &partition(0), Duration::ZERO));
-    assert!(!world.core.is_settled(reader));
+    assert!(!world.core.is_settled(reader, |_| true));
     assert_eq!(world.core.source(&partition(0)), Some(7));
 }
 
@@ -161,7 +161,7 @@ fn an_unclean_leader_s_log_is_reported() {
     part.diverging = Some((2, 1));
     let reply = Reply { session: ask.session, parts: vec![part], ..Reply::default() };
     world.core.answer(world.now, id, Ok(reply));
-    let Some((_, Item::Trouble { error, at })) = world.core.take(reader) else { panic!("nothing was said") };
+    let Some((_, Item::Trouble { error, at })) = world.core.take(reader, |_| true) else { panic!("nothing was said") };
     assert!(matches!(error, FetchError::Truncated { end: 1, next: None, .. }), "{error}");
     assert_eq!(at, None);
     assert!(world.core.is_halted(reader, &partition(0)));
@@ -176,7 +176,7 @@ fn trouble_that_lasts_is_told_now_and_then() {
         world.turn();
         world.found(9);
         world.turn();
-        while let Some((_, item)) = world.core.take(reader) {
+        while let Some((_, item)) = world.core.take(reader, |_| true) {
             assert!(matches!(item, Item::Trouble { error: FetchError::Failed { .. }, .. }));
             told.push(world.now.as_secs());
         }
@@ -196,7 +196,7 @@ fn a_topic_that_is_not_there_is_told_at_once_and_asked_for_again() {
     let topic = world.lookups.pop().unwrap();
     world.core.found(world.now, &topic, Ok(None));
     assert!(matches!(
-        world.core.take(reader),
+        world.core.take(reader, |_| true),
         Some((_, Item::Trouble { error: FetchError::NoSuchPartition { .. }, .. }))
     ));
     world.turn();

@@ -16,6 +16,8 @@ struct Want {
     sent: Sent,
     need: bool,
     tried: bool,
+    /// There was more when a broker last said where the partition ends.
+    more: bool,
     /// Its slot has something to note when it is asked for.
     noted: bool,
 }
@@ -107,7 +109,8 @@ impl Core {
                 let sent = Sent { topic_id: topic.id, offset, leader_epoch: part.epoch, last_epoch: epoch, max_bytes };
                 let need = slot.need == Need::Wanted;
                 let noted = need || slot.topic_id.is_none();
-                let want = Want { reader, partition: partition.clone(), sent, need, tried: slot.tried, noted };
+                let (tried, more) = (slot.tried, slot.end.is_some_and(|end| end > offset));
+                let want = Want { reader, partition: partition.clone(), sent, need, tried, more, noted };
                 wants.records.entry((broker, isolation)).or_default().push(want);
             }
             At::Finding(..) | At::Unsure => {}
@@ -163,7 +166,9 @@ impl Core {
     ) {
         let (poll, quick) = self.lanes.get(&lane).map_or((None, None), |lane| (lane.poll, lane.quick));
         if poll.is_none() {
-            actions.extend(self.ask(lane, Kind::Poll, &wants));
+            let brought = |want: &Want| want.more && quick.is_some_and(|id| self.brings(id, want));
+            let open: Vec<Want> = wants.iter().filter(|want| !brought(want)).cloned().collect();
+            actions.extend(self.ask(lane, Kind::Poll, &open));
         }
         if quick.is_some() || (poll.is_none() && self.covers_all(lane, wants.len())) {
             return;
@@ -187,11 +192,17 @@ impl Core {
 
     /// Whether the poll that is out brings it, and soon enough.
     fn is_covered(&self, lane: (i32, Isolation), want: &Want) -> bool {
-        let poll = self.lanes.get(&lane).and_then(|lane| lane.poll).and_then(|id| self.out.get(&id));
-        let Some(out) = poll else { return false };
+        let Some(poll) = self.lanes.get(&lane).and_then(|lane| lane.poll) else { return false };
+        let at_once = self.out.get(&poll).is_some_and(|out| out.at_once);
+        self.brings(poll, want) && (at_once || !want.need)
+    }
+
+    /// Whether a request that is out asks for it.
+    fn brings(&self, id: AskId, want: &Want) -> bool {
+        let Some(out) = self.out.get(&id) else { return false };
         let asked = out.sent.get(&want.partition);
         let covers = out.covers.get(&want.partition).is_some_and(|readers| readers.contains(&want.reader));
-        covers && asked.is_some_and(|sent| sent.offset == want.sent.offset) && (out.at_once || !want.need)
+        covers && asked.is_some_and(|sent| sent.offset == want.sent.offset)
     }
 
     /// Makes a request of what its Readers have room for.

@@ -36,8 +36,8 @@ pub use error::{Error, ErrorKind};
 #[cfg(any(fuzzing, test))]
 pub use fetch::fuzz_fetch;
 pub use fetch::{
-    CLIENT_BUFFER, Corrupt, FetchError, Fetched, Isolation, Most, OffsetAt, Reader, ReaderConfig, Reset, SharedReader, Skipped,
-    Standing, Start, TopicPartition,
+    CLIENT_BUFFER, Corrupt, FetchError, Fetched, Isolation, Most, OffsetAt, Reader, ReaderConfig, Reset, SharedReader,
+    Skipped, Standing, Start, TopicPartition,
 };
 #[cfg(any(fuzzing, test))]
 pub use group::fuzz_groups;

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use kafkacrypto::kafka::{FetchError, Isolation, Most, OffsetAt, Reader, ReaderConfig, Reset, SharedReader, Start, TopicPartition};
+use kafkacrypto::kafka::{
+    FetchError, Isolation, Most, OffsetAt, Reader, ReaderConfig, Reset, SharedReader, Start, TopicPartition,
+};
 use serde_json::json;
 
 use crate::writer::Writer;

@@ -48,11 +48,12 @@ impl Proxy {
         tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
-                if !moods.borrow().refuse {
+                let Mood { refuse, cuts, .. } = *moods.borrow();
+                if !refuse {
                     let (broker, moods, lines) = (broker.clone(), moods.clone(), lines.clone());
                     tokio::spawn(async move {
                         moods.send_modify(Mood::one_more);
-                        serve(client, broker, port, &moods, &lines).await;
+                        serve(client, broker, port, (&moods, cuts), &lines).await;
                         moods.send_modify(|mood| mood.open -= 1);
                     });
                 }
@@ -66,7 +67,7 @@ impl Proxy {
         self.mood.send_modify(|mood| mood.swallow = swallow);
     }
 
-    /// Connections end at once, those that there are too.
+    /// Connections end at once, those that there are too: nothing that is sent from now on gets out.
     pub fn refuse(&self, refuse: bool) {
         self.mood.send_modify(|mood| mood.refuse = refuse);
         self.cut();
@@ -142,7 +143,14 @@ const OVERSLEPT: Duration = Duration::from_millis(5);
 /// A direction of the network: when it is free again.
 type Line = Mutex<Instant>;
 
-async fn serve(client: TcpStream, broker: String, port: u16, moods: &watch::Sender<Mood>, lines: &[Line; 2]) {
+/// A connection, until the first cut after those that there were when it began.
+async fn serve(
+    client: TcpStream,
+    broker: String,
+    port: u16,
+    (moods, cuts): (&watch::Sender<Mood>, u32),
+    lines: &[Line; 2],
+) {
     let own: u16 = broker.rsplit_once(':').unwrap().1.parse().unwrap();
     let Ok(broker) = TcpStream::connect(broker).await else { return };
     client.set_nodelay(true).unwrap();
@@ -152,10 +160,9 @@ async fn serve(client: TcpStream, broker: String, port: u16, moods: &watch::Send
         ((from_client, to_broker), (from_broker, to_client))
     };
     let mut changes = moods.subscribe();
-    let cuts = changes.borrow_and_update().cuts;
     let asked = Mutex::default();
     tokio::select! {
-        _ = there(from_client, to_broker, &asked, moods, &lines[0]) => {}
+        _ = there(from_client, to_broker, &asked, (moods, cuts), &lines[0]) => {}
         _ = back(from_broker, to_client, &asked, moods, &lines[1], (own, port)) => {}
         _ = changes.wait_for(|mood| mood.cuts > cuts) => {}
     }
@@ -168,11 +175,15 @@ async fn there(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     asked: &Asked,
-    moods: &watch::Sender<Mood>,
+    (moods, cuts): (&watch::Sender<Mood>, u32),
     line: &Line,
 ) {
     while let Some(frame) = frame(&mut from).await {
         pace(line, frame.len(), moods).await;
+        // `serve` may hear of a cut later than this.
+        if moods.borrow().cuts > cuts {
+            break;
+        }
         asked.lock().unwrap().insert(frame[8..12].try_into().unwrap(), i16::from_be_bytes([frame[4], frame[5]]));
         if !moods.borrow().swallow && to.write_all(&frame).await.is_err() {
             break;

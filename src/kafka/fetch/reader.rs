@@ -534,4 +534,4 @@ impl Round {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -56,6 +56,17 @@ struct Use {
     last: Instant,
 }
 
+/// How well a shelf would serve a call; more is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Fit {
+    /// Nobody else is about to go on elsewhere in one of its partitions.
+    undisturbed: bool,
+    /// How many partitions it has where they are wanted, less those that it has elsewhere.
+    here: i64,
+    /// Since when nobody has asked for any of them.
+    idle: Duration,
+}
+
 impl SharedReader {
     /// Reads nothing until [`SharedReader::fetch`].
     pub fn new(client: &Client, config: ReaderConfig) -> Self {
@@ -102,6 +113,7 @@ impl SharedReader {
         let mut shelves = lock(&self.0.shelves);
         let fit = |shelf: &Arc<Mutex<Shelf>>| Some((lock(shelf).fit(from)?, shelf.clone()));
         let best = shelves.iter().filter_map(fit).max_by_key(|(fit, _)| *fit);
+        let best = best.filter(|(fit, _)| fit.undisturbed || shelves.len() >= MOST_SHELVES);
         let shelf = best.map(|(_, shelf)| shelf).unwrap_or_else(|| {
             let reader = Reader::new(&self.0.client, self.0.config.clone());
             let shelf = Arc::new(Mutex::new(Shelf { reader, uses: BTreeMap::new() }));
@@ -147,17 +159,18 @@ impl Shared {
 }
 
 impl Shelf {
-    /// How many of these it has where they are wanted, less those that it has elsewhere; `None` if another call waits for one
-    /// of them, or somebody else is about to.
-    fn fit(&self, from: &[(TopicPartition, Start)]) -> Option<i64> {
-        let mut fit = 0;
+    /// How well it would serve this call; `None` if another call waits for one of these partitions.
+    fn fit(&self, from: &[(TopicPartition, Start)]) -> Option<Fit> {
+        let mut fit = Fit { undisturbed: true, here: 0, idle: Duration::MAX };
         for (partition, start) in from {
             let Some(used) = self.uses.get(partition) else { continue };
-            let here = self.reader.stands_at(partition, *start);
-            if used.busy || (!here && used.last.elapsed() < SOON) {
+            if used.busy {
                 return None;
             }
-            fit += if here { 1 } else { -1 };
+            let (here, idle) = (self.reader.stands_at(partition, *start), used.last.elapsed());
+            fit.undisturbed &= here || idle >= SOON;
+            fit.here += if here { 1 } else { -1 };
+            fit.idle = fit.idle.min(idle);
         }
         Some(fit)
     }
@@ -166,7 +179,7 @@ impl Shelf {
     fn sweep(&mut self) -> bool {
         let old = |used: &Use| !used.busy && used.last.elapsed() >= FORGOTTEN;
         let gone: Vec<_> = self.uses.iter().filter(|(_, used)| old(used)).map(|(of, _)| of.clone()).collect();
-        gone.iter().for_each(|partition| drop(self.uses.remove(partition)));
+        self.uses.retain(|_, used| !old(used));
         self.reader.remove(&gone);
         !self.uses.is_empty()
     }
@@ -212,5 +225,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 const BRIEF: Duration = Duration::from_millis(20);
 /// Who has just had records of a partition comes again for what is behind them.
 const SOON: Duration = Duration::from_secs(1);
+/// So many places of one partition are kept for who may come again.
+const MOST_SHELVES: usize = 4;
 /// After so long without a call what was read ahead is dropped.
 const FORGOTTEN: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests;

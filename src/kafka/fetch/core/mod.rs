@@ -18,6 +18,7 @@ mod slot;
 mod tests;
 mod types;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -179,7 +180,12 @@ impl Core {
         reading.forget(partition);
         reading.slots.insert(partition.clone(), Slot { paused, ..Slot::new(At::from(start)) });
         let topic = self.topics.entry(partition.topic.clone()).or_default();
-        topic.parts.entry(partition.partition).or_insert(Part { leader: None, epoch: -1, replica: None });
+        if let Entry::Vacant(part) = topic.parts.entry(partition.partition) {
+            part.insert(Part { leader: None, epoch: -1, replica: None });
+            if topic.retries == 0 {
+                topic.retry_at = Duration::ZERO; // the last lookup wasn't for this partition
+            }
+        }
     }
 
     /// Asks for the same again, at an offset of the same log, after what came was bad.

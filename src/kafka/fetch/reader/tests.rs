@@ -69,7 +69,7 @@ impl Fed {
 }
 
 /// Records `first..=last`, in one batch.
-fn batch(first: i64, last: i64, stamp: Stamp) -> Vec<u8> {
+pub(in crate::kafka::fetch) fn batch(first: i64, last: i64, stamp: Stamp) -> Vec<u8> {
     let mut writer = BatchWriter::with_capacity(1000);
     for offset in first..=last {
         writer.append(offset, None, Some(&[b'v'; 9]), &[]).unwrap();

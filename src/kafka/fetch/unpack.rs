@@ -90,7 +90,8 @@ pub(super) struct Unpacker {
 
 #[derive(Debug, Default)]
 struct Work {
-    waiting: VecDeque<(Weak<Packed>, OwnedSemaphorePermit)>,
+    /// In the order in which they were handed over.
+    waiting: VecDeque<Weak<Packed>>,
     threads: usize,
 }
 
@@ -103,23 +104,22 @@ impl Unpacker {
         Arc::new(Self { room: Arc::new(Semaphore::new(AHEAD)), most, work: Mutex::default() })
     }
 
-    /// Hands over these, in this order, as far as there is room. Outside of a runtime that is nothing.
+    /// Hands over these, in this order. Outside of a runtime that is nothing.
     pub(super) fn ahead<'a>(self: &Arc<Self>, parcels: impl IntoIterator<Item = &'a Parcel>) {
         let Ok(runtime) = Handle::try_current() else { return };
         self.staff(&runtime);
         for packed in parcels.into_iter().flat_map(Parcel::batches).flatten() {
-            let Some(room) = packed.room.filter(|_| !packed.asked.load(Ordering::Relaxed)) else { continue };
-            let Ok(room) = self.room.clone().try_acquire_many_owned(room) else { return };
-            packed.asked.store(true, Ordering::Relaxed);
-            lock(&self.work).waiting.push_back((Arc::downgrade(packed), room));
-            self.staff(&runtime);
+            if packed.room.is_some() && !packed.asked.swap(true, Ordering::Relaxed) {
+                lock(&self.work).waiting.push_back(Arc::downgrade(packed));
+                self.staff(&runtime);
+            }
         }
     }
 
     /// Starts a thread if one is missing.
     fn staff(self: &Arc<Self>, runtime: &Handle) {
         let mut work = lock(&self.work);
-        if work.threads < self.most.min(work.waiting.len()) {
+        if work.threads < self.most.min(work.waiting.len()) && self.room.available_permits() >= LARGE as usize {
             work.threads += 1;
             drop(work); // a runtime that has ended drops the thread at once
             let thread = Thread(self.clone());
@@ -127,17 +127,25 @@ impl Unpacker {
         }
     }
 
-    fn next(&self) -> Option<(Weak<Packed>, OwnedSemaphorePermit)> {
-        lock(&self.work).waiting.pop_front()
+    /// The next that is still wanted, if there is room for it.
+    fn next(&self) -> Option<(Arc<Packed>, OwnedSemaphorePermit)> {
+        let mut work = lock(&self.work);
+        loop {
+            let Some(packed) = work.waiting.front()?.upgrade() else {
+                work.waiting.pop_front();
+                continue;
+            };
+            let room = self.room.clone().try_acquire_many_owned(packed.room?).ok()?;
+            work.waiting.pop_front();
+            return Some((packed, room));
+        }
     }
 }
 
 impl Thread {
     fn run(self) {
         while let Some((packed, room)) = self.0.next() {
-            if let Some(packed) = packed.upgrade() {
-                packed.unpack(room);
-            }
+            packed.unpack(room);
         }
     }
 }

@@ -156,7 +156,7 @@ impl Core {
         let chunk = Chunk {
             offset: sent.offset,
             #[cfg(any(fuzzing, test))]
-            next: ahead.map(|(next, _)| next),
+            next: ahead.map(|ahead| ahead.next),
             end,
             aborted: part.aborted.clone().into(),
             records: part.records.clone(),
@@ -171,9 +171,10 @@ impl Core {
                 continue;
             }
             match ahead {
-                Some((next, epoch)) => slot.go(next, epoch),
+                Some(ahead) => slot.go(ahead.next, ahead.epoch),
                 None => slot.at = At::Unsure,
             }
+            slot.batch = ahead.and_then(|ahead| ahead.batch);
             reading.push(partition, Item::Chunk(chunk.clone()));
             self.wakes.insert(*reader);
         }
@@ -393,9 +394,21 @@ impl super::Broker {
     }
 }
 
-/// The offset after the last whole batch, and that batch's epoch; `None` when a header can't be right.
-fn look_ahead(records: &[u8], from: i64) -> Option<(i64, i32)> {
+/// What the headers of an answer's batches say.
+#[derive(Debug, Clone, Copy)]
+struct Ahead {
+    /// The offset after the last whole batch.
+    next: i64,
+    /// That batch's epoch.
+    epoch: i32,
+    /// The size of the largest, if all have about the same.
+    batch: Option<usize>,
+}
+
+/// Looks at what came, without the records; `None` when a header can't be right, or no batch is whole.
+fn look_ahead(records: &[u8], from: i64) -> Option<Ahead> {
     let (mut rest, mut last) = (records, None);
+    let (mut least, mut most) = (usize::MAX, 0);
     while let Some(header) = rest.first_chunk::<BATCH_HEADER>() {
         let [o0, o1, o2, o3, o4, o5, o6, o7, l0, l1, l2, l3, e0, e1, e2, e3, magic, _, _, _, _, _, _, d0, d1, d2, d3] =
             *header;
@@ -406,6 +419,7 @@ fn look_ahead(records: &[u8], from: i64) -> Option<(i64, i32)> {
         if magic != 2 || delta < 0 || whole < BATCH_HEADER {
             return None;
         }
+        (least, most) = (least.min(whole), most.max(whole));
         let Some((_, behind)) = rest.split_at_checked(whole) else { break };
         let next = base.checked_add(i64::from(delta))?.checked_add(1)?;
         if next <= last.map_or(from, |(next, _)| next) {
@@ -414,7 +428,20 @@ fn look_ahead(records: &[u8], from: i64) -> Option<(i64, i32)> {
         last = Some((next, i32::from_be_bytes([e0, e1, e2, e3])));
         rest = behind;
     }
-    last
+    let batch = (most.saturating_sub(least) <= slack(most)).then_some(most);
+    last.map(|(next, epoch)| Ahead { next, epoch, batch })
+}
+
+/// As many bytes as whole batches of this size take, of at most `most`: brokers cut an answer within a batch, and what they
+/// send of that is in vain.
+pub(super) fn whole_batches(most: usize, batch: usize) -> usize {
+    let count = most.checked_div(batch).unwrap_or(0);
+    if count == 0 { most } else { batch.saturating_add(slack(batch)).saturating_mul(count).min(most) }
+}
+
+/// How much batches of about the same size differ.
+fn slack(batch: usize) -> usize {
+    batch / 64
 }
 
 /// Offset and length, which the length doesn't count.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::super::{Isolation, TopicPartition};
+use super::answer::whole_batches;
 use super::slot::{At, Need, Slot};
 use super::types::{Action, Ask, AskId, Find, Kind, OffsetWant, ReaderId, Sent};
 use super::{Core, Finding, Out, Reading, Turn};
@@ -105,7 +106,8 @@ impl Core {
                 wants.offsets.entry((leader, isolation)).or_default().push((reader, want));
             }
             At::Known { offset, epoch } => {
-                let max_bytes = reading.options.partition_bytes.max(1);
+                let most = reading.options.partition_bytes.max(1);
+                let max_bytes = slot.batch.map_or(most, |batch| whole_batches(most, batch));
                 let sent = Sent { topic_id: topic.id, offset, leader_epoch: part.epoch, last_epoch: epoch, max_bytes };
                 let need = slot.need == Need::Wanted;
                 let noted = need || slot.topic_id.is_none();

@@ -25,6 +25,8 @@ pub(super) struct Slot {
     pub(super) failing: Option<Failing>,
     /// Where the partition ended when a broker last said so.
     pub(super) end: Option<i64>,
+    /// The size of its batches, if those of the last answer had about the same.
+    pub(super) batch: Option<usize>,
 }
 
 /// The next offset to ask for.
@@ -70,6 +72,7 @@ impl Slot {
             retry_at: Duration::ZERO,
             failing: None,
             end: None,
+            batch: None,
         }
     }
 

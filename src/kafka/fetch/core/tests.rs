@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::super::reader::tests::batch;
 use super::super::{FetchError, Reset};
 use super::model::{LIMITS, PARTITIONS, World, all, partition};
 use super::*;
+use crate::kafka::record::Stamp;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
@@ -216,4 +218,34 @@ fn nobody_reads_any_more_so_the_session_ends() {
     world.answer(0, 9);
     world.turn();
     assert!(world.asks.is_empty() && world.sessions.is_empty() && world.core.topics.is_empty());
+}
+
+/// What is asked next of a partition, of at most `most` bytes, after these batches came.
+fn next_bytes(most: usize, batches: &[u8]) -> usize {
+    let mut core = Core::new(Limits { client_bytes: 1 << 20, response_bytes: 1 << 20, ..LIMITS });
+    let options = Options { partition_bytes: most, buffer: 1 << 20, ..World::new(Reset::Stop).options() };
+    let reader = core.open(options);
+    core.seek(reader, &partition(0), Start::Offset(0));
+    core.turn(Duration::ZERO);
+    core.found(Duration::ZERO, &partition(0).topic, Ok(Some(Leaders::of(7, &[(0, 0)]))));
+    let ask = |core: &mut Core| match core.turn(Duration::ZERO).actions.pop() {
+        Some(Action::Ask(id, ask)) => (id, ask.send[0].1.max_bytes),
+        other => panic!("{other:?}"),
+    };
+    let (id, bytes) = ask(&mut core);
+    assert_eq!(bytes, most);
+    let part = ReplyPart { records: batches.to_vec().into(), ..named(7, 0, None) };
+    core.answer(Duration::ZERO, id, Ok(Reply { session: 1, parts: vec![part], ..Reply::default() }));
+    ask(&mut core).1
+}
+
+#[test]
+fn of_batches_of_one_size_only_whole_ones_are_asked_for() {
+    let large = |first: i64| batch(first, first + 99, Stamp::NONE);
+    let (size, cut) = (large(0).len(), [large(0), large(100), large(200)[..99].to_vec()].concat());
+    assert_eq!(next_bytes(size * 5 / 2, &cut), 2 * (size + size / 64));
+    assert_eq!(next_bytes(size * 2, &cut), size * 2, "never more than was said");
+    assert_eq!(next_bytes(size / 2, &cut), size / 2, "nor less than one of them");
+    let uneven = [batch(0, 40, Stamp::NONE), large(41)].concat();
+    assert_eq!(next_bytes(size * 5 / 2, &uneven), size * 5 / 2, "who knows what comes");
 }

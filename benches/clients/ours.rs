@@ -11,6 +11,8 @@ use kafkacrypto::kafka::{
 use kafkacrypto::provision::NodeRole;
 use kafkacrypto::runtime::Node;
 use serde_json::{Value, json};
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
 
 use crate::fleet::Fleet;
 use crate::proxy::Proxy;
@@ -34,11 +36,20 @@ pub async fn run(job: &Job) -> Value {
     }
 }
 
+/// In a thread of its own: a network doesn't wait for who uses it.
 async fn network(job: &Job) -> Option<Proxy> {
     if job.rate == 0 {
         return None;
     }
-    let proxy = Proxy::start(&job.bootstrap).await;
+    let (bootstrap, (give, started)) = (job.bootstrap.clone(), oneshot::channel());
+    std::thread::spawn(move || {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let _ = give.send(Proxy::start(&bootstrap).await);
+            std::future::pending::<()>().await;
+        });
+    });
+    let proxy = started.await.unwrap();
     proxy.rate(Some(job.rate));
     Some(proxy)
 }

@@ -55,7 +55,8 @@ impl Hub {
         f(&mut self.lock().core)
     }
 
-    /// The next thing that waits for a Reader, of these partitions. If it is compressed, other threads begin with it and with what is behind it.
+    /// The next thing that waits for a Reader, of these partitions. If it is compressed, other threads begin with it and with
+    /// what is behind it.
     pub(super) fn take(
         &self,
         reader: ReaderId,

@@ -234,19 +234,23 @@ impl Reader {
         }
     }
 
-    /// Of these, the partition of which most is read ahead: drops that, and asks for no more of it until it is wanted.
-    pub(super) fn rest(&mut self, of: impl Fn(&TopicPartition) -> bool) {
+    /// Of these, the partition of which most is read ahead: drops that, and asks for no more of it until it is wanted. Whether
+    /// there was one.
+    pub(super) fn rest(&mut self, of: impl Fn(&TopicPartition) -> bool) -> bool {
         let held = |(partition, place): (&TopicPartition, &Place)| {
             let bytes = place.held() + self.hub.with(|core| core.read_ahead(self.id, partition));
-            Some((bytes, partition.clone(), place.next?)).filter(|(bytes, ..)| *bytes > 0 && of(partition))
+            let start = place.next.map_or(place.start, Start::Offset);
+            (bytes > 0 && of(partition)).then(|| (bytes, partition.clone(), start))
         };
-        let Some((_, partition, next)) = self.places.iter().filter_map(held).max() else { return };
-        self.go(&partition, Start::Offset(next));
+        let most = self.places.iter().filter_map(held).max_by_key(|(bytes, ..)| *bytes);
+        let Some((_, partition, start)) = most else { return false };
+        self.go(&partition, start);
         if let Some(place) = self.places.get_mut(&partition) {
             place.paused = true;
         }
         self.hub.with(|core| core.pause(self.id, &partition, true));
         self.hub.act(&self.client);
+        true
     }
 
     /// From now on each of these that has nothing wants an answer to a request that is yet to be sent.

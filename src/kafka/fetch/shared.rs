@@ -1,4 +1,4 @@
-//! Reads for callers who keep the positions themselves, many calls at a time.
+//! Reading for callers who keep the positions themselves, many calls at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
@@ -12,8 +12,9 @@ use tokio::time::{Instant, timeout_at};
 use super::{Fetched, Most, Reader, ReaderConfig, Start, TopicPartition};
 use crate::kafka::Client;
 
-/// Reads partitions for callers who say with each call where they are. Calls for different partitions may run at the same
-/// time; what is read ahead of a partition is kept for the call that asks for it.
+/// Reads partitions for callers who say with each call where they are. Calls may run at the same time: for different
+/// partitions they share a [`Reader`], its requests and its bound; for different places in one partition there is a Reader for
+/// each. What was read ahead of a partition is kept for the next call, for a minute. Clones share all of it.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -201,9 +202,7 @@ impl Call {
     fn make_room(&self) {
         let mut shelf = lock(&self.shelf);
         let Shelf { reader, uses } = &mut *shelf;
-        if reader.is_starved() {
-            reader.rest(|partition| uses.get(partition).is_none_or(|used| !used.busy));
-        }
+        while reader.is_starved() && reader.rest(|partition| uses.get(partition).is_none_or(|used| !used.busy)) {}
     }
 }
 

@@ -147,7 +147,7 @@ impl Hub {
 
     async fn ask(&self, client: &Client, id: AskId, ask: Ask) {
         let (to, hold, deadline) = (Target::Broker(ask.broker), ask.wait, self.deadline(client, ask.wait));
-        let lane = if ask.kind == Kind::Poll { Lane::Poll } else { Lane::Main };
+        let lane = if matches!(ask.kind, Kind::Poll | Kind::Next) { Lane::Poll } else { Lane::Main };
         let build = |version, wait| wire::request(&Ask { wait, ..ask }, version, client.config().rack());
         let answer = client.call_over::<FetchRequest>(to, lane, hold, deadline, build).await;
         let reply = answer.map(|(response, version)| wire::reply(response, version));

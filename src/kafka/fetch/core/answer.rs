@@ -76,7 +76,7 @@ impl Core {
                 (Kind::Poll, 0) => lane.session.accepted(reply.session),
                 (Kind::Poll, NO_SUCH_SESSION) => lane.session.forgotten(),
                 (Kind::Poll, _) => lane.session.lost(),
-                (Kind::Quick | Kind::Close, _) => {}
+                (Kind::Quick | Kind::Next | Kind::Close, _) => {}
             }
         }
         match reply.error {

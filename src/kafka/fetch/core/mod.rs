@@ -110,6 +110,8 @@ struct Out {
     kind: Kind,
     /// Whether it was sent to be answered at once.
     at_once: bool,
+    /// Whether a partition in it had more to bring, so that it is answered at once, too.
+    more: bool,
     /// Whether anybody waits for just this answer.
     needed: bool,
     sent: BTreeMap<TopicPartition, Sent>,

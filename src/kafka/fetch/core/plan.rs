@@ -157,7 +157,8 @@ impl Core {
         Action::Offsets { id, broker, isolation, wants }
     }
 
-    /// The poll if none is out, and a quick request for what the poll doesn't bring.
+    /// The poll if none is out, and a quick request for what the poll doesn't bring. Partitions that have more are shared out
+    /// between the two: so the broker has one to answer while the other's answer is on its way.
     fn plan_lane(
         &mut self,
         now: Duration,
@@ -168,8 +169,11 @@ impl Core {
     ) {
         let (poll, quick) = self.lanes.get(&lane).map_or((None, None), |lane| (lane.poll, lane.quick));
         if poll.is_none() {
-            let brought = |want: &Want| want.more && quick.is_some_and(|id| self.brings(id, want));
-            let open: Vec<Want> = wants.iter().filter(|want| !brought(want)).cloned().collect();
+            let shared = if quick.is_none() { every_other(&wants) } else { BTreeSet::new() };
+            let quick = quick.and_then(|id| self.out.get(&id));
+            let brought = |want: &Want| want.more && quick.is_some_and(|out| out.brings(want));
+            let not_now = |want: &Want| shared.contains(&want.partition) || brought(want);
+            let open: Vec<Want> = wants.iter().filter(|want| !not_now(want)).cloned().collect();
             actions.extend(self.ask(lane, Kind::Poll, &open));
         }
         if quick.is_some() || (poll.is_none() && self.covers_all(lane, wants.len())) {
@@ -184,27 +188,25 @@ impl Core {
             due.at(at);
             return;
         }
-        actions.extend(self.ask(lane, Kind::Quick, &left));
+        let (large, small): (Vec<_>, Vec<_>) = left.into_iter().partition(Want::is_large);
+        if small.is_empty() && self.poll_of(lane).is_some_and(|out| out.more) {
+            actions.extend(self.ask(lane, Kind::Next, &large));
+        } else {
+            actions.extend(self.ask(lane, Kind::Quick, &[large, small].concat()));
+        }
+    }
+
+    fn poll_of(&self, lane: (i32, Isolation)) -> Option<&Out> {
+        self.lanes.get(&lane)?.poll.and_then(|id| self.out.get(&id))
     }
 
     fn covers_all(&self, lane: (i32, Isolation), wants: usize) -> bool {
-        let poll = self.lanes.get(&lane).and_then(|lane| lane.poll).and_then(|id| self.out.get(&id));
-        poll.is_some_and(|out| out.covers.values().map(Vec::len).sum::<usize>() == wants)
+        self.poll_of(lane).is_some_and(|out| out.covers.values().map(Vec::len).sum::<usize>() == wants)
     }
 
     /// Whether the poll that is out brings it, and soon enough.
     fn is_covered(&self, lane: (i32, Isolation), want: &Want) -> bool {
-        let Some(poll) = self.lanes.get(&lane).and_then(|lane| lane.poll) else { return false };
-        let at_once = self.out.get(&poll).is_some_and(|out| out.at_once);
-        self.brings(poll, want) && (at_once || !want.need)
-    }
-
-    /// Whether a request that is out asks for it.
-    fn brings(&self, id: AskId, want: &Want) -> bool {
-        let Some(out) = self.out.get(&id) else { return false };
-        let asked = out.sent.get(&want.partition);
-        let covers = out.covers.get(&want.partition).is_some_and(|readers| readers.contains(&want.reader));
-        covers && asked.is_some_and(|sent| sent.offset == want.sent.offset)
+        self.poll_of(lane).is_some_and(|out| out.brings(want) && (out.at_once || !want.need))
     }
 
     /// Makes a request of what its Readers have room for.
@@ -222,6 +224,7 @@ impl Core {
         let id = AskId(self.next_id());
         let reserved = self.reserve(&chosen, max_bytes);
         let need = self.note_asked(wants, &chosen, id);
+        let more = wants.iter().any(|want| want.more && chosen.has(want));
         let entry = self.lanes.entry(lane).or_default();
         entry.turns = entry.turns.wrapping_add(1);
         let mut ask = Ask {
@@ -230,7 +233,7 @@ impl Core {
             isolation,
             session: 0,
             epoch: -1,
-            wait: if need || kind == Kind::Quick { Duration::ZERO } else { self.limits.poll_wait },
+            wait: if need || kind != Kind::Poll { Duration::ZERO } else { self.limits.poll_wait },
             max_bytes,
             send: Vec::new(),
             forget: Vec::new(),
@@ -250,7 +253,17 @@ impl Core {
         let at_once = ask.wait.is_zero();
         self.out.insert(
             id,
-            Out { broker, isolation, kind, at_once, needed: need, sent: chosen.sent, covers: chosen.covers, reserved },
+            Out {
+                broker,
+                isolation,
+                kind,
+                at_once,
+                more,
+                needed: need,
+                sent: chosen.sent,
+                covers: chosen.covers,
+                reserved,
+            },
         );
         Some(Action::Ask(id, ask))
     }
@@ -322,6 +335,28 @@ impl Core {
     }
 }
 
+impl Want {
+    /// Whether what comes may be large, and nobody waits for just this answer.
+    fn is_large(&self) -> bool {
+        self.more && !self.need
+    }
+}
+
+impl Out {
+    /// Whether it asks for what is wanted.
+    fn brings(&self, want: &Want) -> bool {
+        let asked = self.sent.get(&want.partition);
+        let covers = self.covers.get(&want.partition).is_some_and(|readers| readers.contains(&want.reader));
+        covers && asked.is_some_and(|sent| sent.offset == want.sent.offset)
+    }
+}
+
+/// Half of the partitions that have more.
+fn every_other(wants: &[Want]) -> BTreeSet<TopicPartition> {
+    let large: BTreeSet<_> = wants.iter().filter(|want| want.is_large()).map(|want| &want.partition).collect();
+    large.into_iter().skip(1).step_by(2).cloned().collect()
+}
+
 /// What one request asks for.
 #[derive(Debug, Default)]
 struct Chosen {
@@ -345,7 +380,7 @@ fn choose(wants: &[Want], grants: &BTreeMap<ReaderId, usize>, kind: Kind) -> Cho
     for want in wants.iter().filter(|want| grants.contains_key(&want.reader)) {
         let better = chosen.sent.get(&want.partition).is_none_or(|sent| match kind {
             Kind::Poll => want.sent.offset > sent.offset,
-            Kind::Quick | Kind::Close => want.sent.offset < sent.offset,
+            Kind::Quick | Kind::Next | Kind::Close => want.sent.offset < sent.offset,
         });
         if better {
             chosen.sent.insert(want.partition.clone(), want.sent);

@@ -144,7 +144,37 @@ fn a_full_reader_asks_for_nothing_more() {
     assert!(world.asks.is_empty());
     while world.take(0) {}
     world.turn();
-    assert_eq!(world.asks.len(), 1);
+    assert_eq!(world.asks.len(), 2);
+}
+
+#[test]
+fn partitions_that_have_more_are_shared_out_between_two_requests() {
+    let (mut world, _) = quiet();
+    for log in &mut world.logs {
+        log.batches = (0..500).map(|n| (n, n, 0)).collect();
+        log.end = 500;
+    }
+    world.answer(0, 9);
+    world.turn();
+    let asked = |world: &World, kind: Kind| {
+        let ask = world.asks.iter().find(|(_, ask)| ask.kind == kind);
+        ask.map(|(_, ask)| ask.send.iter().map(|(of, _)| of.partition).collect::<BTreeSet<_>>())
+    };
+    for _ in 0..3 {
+        while world.take(0) {}
+        world.turn();
+        assert_eq!(asked(&world, Kind::Poll), Some([0, 2].into()));
+        assert_eq!(asked(&world, Kind::Next), Some([1, 3].into()));
+        assert_eq!(asked(&world, Kind::Quick), None);
+        // Whichever is answered, the other stays out.
+        let at = world.asks.iter().position(|(_, ask)| ask.kind == Kind::Poll).unwrap();
+        world.answer(at, 9);
+        while world.take(0) {}
+        world.turn();
+        assert_eq!(asked(&world, Kind::Poll), Some([0, 2].into()));
+        let at = world.asks.iter().position(|(_, ask)| ask.kind == Kind::Next).unwrap();
+        world.answer(at, 9);
+    }
 }
 
 #[test]

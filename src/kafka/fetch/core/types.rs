@@ -53,6 +53,8 @@ pub(in crate::kafka::fetch) enum Kind {
     Poll,
     /// A request that the broker answers at once, outside any session.
     Quick,
+    /// The same, behind a poll that brings much, on its connection: what comes may be large, too.
+    Next,
     /// Ends a session.
     Close,
 }

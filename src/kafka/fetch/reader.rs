@@ -1,5 +1,7 @@
 //! The Reader: which partitions, where it stands in each, and the records as they are handed out.
 
+mod round;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,9 +9,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use self::round::Round;
 use super::core::{Item, Options, ReaderId};
 use super::hub::Hub;
-use super::open::{Allowed, Ended, Open};
+use super::open::{Ended, Open};
 use super::{Corrupt, FetchError, Most, ReaderConfig, Start, TopicPartition};
 use crate::kafka::Client;
 use crate::kafka::record::Record;
@@ -112,16 +115,6 @@ struct Place {
     reading: Option<Open>,
     /// What couldn't be read here is asked for once more, should it have been damaged on the way.
     suspect: Option<i64>,
-}
-
-/// What one call hands out.
-struct Round {
-    most: Most,
-    records: usize,
-    bytes: usize,
-    fetched: BTreeMap<TopicPartition, Fetched>,
-    /// Something happened that requests may follow.
-    moved: bool,
 }
 
 impl Reader {
@@ -318,8 +311,7 @@ impl Reader {
     }
 
     fn collect_if(&mut self, wanted: impl Fn(&TopicPartition) -> bool, most: Most) -> Vec<Fetched> {
-        let (records, bytes) = (most.records.max(1), most.bytes.max(1));
-        let mut round = Round { most, records, bytes, fetched: BTreeMap::new(), moved: false };
+        let mut round = Round::new(most);
         for _ in 0..self.open.len() {
             let Some(partition) = self.open.pop_front() else { break };
             self.serve(partition, &wanted, &mut round);
@@ -484,56 +476,6 @@ impl Place {
     fn held(&self) -> usize {
         let items = self.items.iter().map(|item| if let Item::Chunk(chunk) = item { chunk.records.len() } else { 0 });
         items.sum::<usize>() + self.reading.as_ref().map_or(0, Open::bytes)
-    }
-}
-
-impl Round {
-    fn has_room(&self) -> bool {
-        self.records > 0 && self.bytes > 0
-    }
-
-    /// Whether more of this partition may be handed out: nothing behind an error, and not more than its part.
-    fn is_open(&self, partition: &TopicPartition) -> bool {
-        let fetched = self.fetched.get(partition);
-        self.has_room() && fetched.is_none_or(|fetched| fetched.error.is_none() && self.left_of(fetched) > 0)
-    }
-
-    fn left_of(&self, fetched: &Fetched) -> usize {
-        if self.most.bytes_each == usize::MAX {
-            return usize::MAX;
-        }
-        let given: usize = fetched.records.iter().map(super::open::size).sum();
-        self.most.bytes_each.max(1).saturating_sub(given)
-    }
-
-    fn entry(&mut self, partition: &TopicPartition, next: i64, end: Option<i64>) -> &mut Fetched {
-        self.fetched.entry(partition.clone()).or_insert_with(|| Fetched {
-            topic: partition.topic.clone(),
-            partition: partition.partition,
-            records: Vec::new(),
-            next,
-            end: end.unwrap_or(next),
-            skipped: Vec::new(),
-            error: None,
-        })
-    }
-
-    fn read(&mut self, partition: &TopicPartition, next: &mut i64, end: Option<i64>, reading: &mut Open) -> Ended {
-        let before = *next;
-        let each = self.fetched.get(partition).map_or(self.most.bytes_each.max(1), |fetched| self.left_of(fetched));
-        let mut allowed = Allowed { records: self.records, bytes: self.bytes.min(each) };
-        let mut records = Vec::new();
-        let all = allowed.bytes;
-        let ended = reading.read(next, &mut allowed, &mut records);
-        self.records = allowed.records;
-        self.bytes = self.bytes.saturating_sub(all - allowed.bytes);
-        if *next != before {
-            let fetched = self.entry(partition, before, end);
-            fetched.next = *next;
-            fetched.end = end.unwrap_or(*next).max(fetched.end);
-            if fetched.records.is_empty() { fetched.records = records } else { fetched.records.append(&mut records) }
-        }
-        ended
     }
 }
 

@@ -67,13 +67,13 @@ impl Proxy {
         self.mood.send_modify(|mood| mood.swallow = swallow);
     }
 
-    /// Connections end at once, those that there are too: nothing that is sent from now on gets out.
+    /// Connections end at once, those that there are too.
     pub fn refuse(&self, refuse: bool) {
         self.mood.send_modify(|mood| mood.refuse = refuse);
         self.cut();
     }
 
-    /// The connections that there are end.
+    /// The connections that there are end: nothing that is sent over them from now on gets out.
     pub fn cut(&self) {
         self.mood.send_modify(|mood| mood.cuts += 1);
     }

@@ -89,17 +89,17 @@ impl SharedReader {
         let now = Instant::now();
         let (until, latest) = (now + wait.min(within), now + within);
         let brief = wait < BRIEF;
+        let mut demand = brief;
         let call = self.begin(from);
-        let mut fetched = call.reader(|reader| reader.collect_of(&call.partitions, most));
-        if fetched.is_empty() && brief {
-            call.reader(|reader| reader.demand(&call.partitions));
-        }
-        while fetched.is_empty() {
+        loop {
             let mut woken = pin!(call.wake.notified());
             woken.as_mut().enable();
-            fetched = call.reader(|reader| reader.collect_of(&call.partitions, most));
+            let fetched = call.reader(|reader| reader.collect_of(&call.partitions, most));
             if !fetched.is_empty() {
-                break;
+                return fetched;
+            }
+            if std::mem::take(&mut demand) {
+                call.reader(|reader| reader.demand(&call.partitions));
             }
             call.make_room();
             let unanswered = brief && !call.reader(|reader| reader.is_settled(&call.partitions));
@@ -107,7 +107,6 @@ impl SharedReader {
                 return call.reader(|reader| reader.collect_of(&call.partitions, most));
             }
         }
-        fetched
     }
 
     fn begin(&self, from: &[(TopicPartition, Start)]) -> Call {
@@ -178,9 +177,8 @@ impl Shelf {
 
     /// Whether anything is left.
     fn sweep(&mut self) -> bool {
-        let old = |used: &Use| !used.busy && used.last.elapsed() >= FORGOTTEN;
-        let gone: Vec<_> = self.uses.iter().filter(|(_, used)| old(used)).map(|(of, _)| of.clone()).collect();
-        self.uses.retain(|_, used| !old(used));
+        let old = |_: &TopicPartition, used: &mut Use| !used.busy && used.last.elapsed() >= FORGOTTEN;
+        let gone: Vec<_> = self.uses.extract_if(.., old).map(|(of, _)| of).collect();
         self.reader.remove(&gone);
         !self.uses.is_empty()
     }

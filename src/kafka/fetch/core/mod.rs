@@ -4,8 +4,9 @@
 //! what to do. It never does I/O, reads a clock or looks into records further than the headers of batches.
 //!
 //! One broker and one isolation make a [`Lane`]: at most one long request (the poll, in a session) and one quick one are out
-//! on it. A slot is one partition of one Reader. What comes back is compared with each slot's offset before it is queued: bytes
-//! that a slot doesn't wait for (it was sought elsewhere, they came twice) are dropped, so that no answer can come too late.
+//! on it; where both bring much, the quick one is behind the poll on its connection. A slot is one partition of one Reader.
+//! What comes back is compared with each slot's offset before it is queued: bytes that a slot doesn't wait for (it was sought
+//! elsewhere, they came twice) are dropped, so that no answer can come too late.
 
 mod answer;
 mod find;

@@ -130,13 +130,18 @@ fn a_reader_that_joins_is_served_at_once_and_then_by_the_poll() {
     assert!(world.take(0) && world.take(1));
 }
 
-#[test]
-fn a_full_reader_asks_for_nothing_more() {
-    let (mut world, _) = quiet();
+/// 500 batches in each partition.
+fn fill(world: &mut World) {
     for log in &mut world.logs {
         log.batches = (0..500).map(|n| (n, n, 0)).collect();
         log.end = 500;
     }
+}
+
+#[test]
+fn a_full_reader_asks_for_nothing_more() {
+    let (mut world, _) = quiet();
+    fill(&mut world);
     for _ in 0..100 {
         world.answer(0, 9);
         world.turn();
@@ -150,10 +155,7 @@ fn a_full_reader_asks_for_nothing_more() {
 #[test]
 fn partitions_that_have_more_are_shared_out_between_two_requests() {
     let (mut world, _) = quiet();
-    for log in &mut world.logs {
-        log.batches = (0..500).map(|n| (n, n, 0)).collect();
-        log.end = 500;
-    }
+    fill(&mut world);
     world.answer(0, 9);
     world.turn();
     let asked = |world: &World, kind: Kind| {

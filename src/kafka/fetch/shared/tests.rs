@@ -90,7 +90,10 @@ fn calls_at_the_same_time_share_requests_and_each_gets_its_own() {
     let mut fed = fed(ReaderConfig::default());
     fed.answer();
     let calls = [fed.call(&[(0, 0)]), fed.call(&[(1, 5), (2, 0)]), fed.call(&[(3, 2)])];
-    (0..4).for_each(|_| fed.answer());
+    for _ in 0..4 {
+        fed.answer();
+        assert!(fed.asks.len() <= 2, "of four partitions, for three calls");
+    }
     assert_eq!(fed.shelves(), 1);
     assert_eq!(calls[1].gets(), [(1, 5), (2, 0)]);
     assert_eq!(calls[0].gets(), [(0, 0)]);
